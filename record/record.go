@@ -1,0 +1,228 @@
+// Package record holds what one run of simrun saw: the facts of each cell, and the file that they are
+// kept in. It holds no opinions: what facts mean is package verdict's business.
+package record
+
+// Version is the version of the format of results.jsonl. A reader refuses any other.
+const Version = 1
+
+// A Run is the first line of results.jsonl: what all its cells have in common.
+type Run struct {
+	Version   int               `json:"version"`
+	Simrun    string            `json:"simrun"`  // version of simrun
+	Started   string            `json:"started"` // RFC 3339, UTC
+	Host      Host              `json:"host"`
+	Seed      uint64            `json:"seed"`
+	Vars      map[string]string `json:"vars,omitempty"` // what $go-proxy and the like stood for
+	Clock     string            `json:"clock"`          // "real" or "virtual"
+	Isolation string            `json:"isolation"`      // "namespace" or "container"
+	Timeout   Seconds           `json:"timeout"`        // deadline of each cell
+	Repeat    int               `json:"repeat"`
+	Jobs      int               `json:"jobs"`  // cells that may work at once
+	Cells     int               `json:"cells"` // cells that were planned
+	Scenarios []Scenario        `json:"scenarios"`
+	Configs   []Config          `json:"configs"`
+	Projects  []Project         `json:"projects"`
+}
+
+// Host is the machine that a run was made on.
+type Host struct {
+	OS     string `json:"os"`
+	Arch   string `json:"arch"`
+	Kernel string `json:"kernel"`
+	CPUs   int    `json:"cpus"`
+}
+
+// A Scenario is what a report needs to know of a scenario.
+type Scenario struct {
+	Name   string        `json:"name"`
+	About  string        `json:"about,omitempty"`
+	World  string        `json:"world"`
+	Weight float64       `json:"weight"`
+	Layer  string        `json:"layer"`            // of its first fault; "" when nothing is wrong
+	Faults []string      `json:"faults,omitempty"` // each as one line of text, in the order of the file
+	Expect []Expectation `json:"expect,omitempty"`
+	File   string        `json:"file,omitempty"`
+}
+
+// An Expectation is what a scenario's file says of the configs whose names match a glob.
+type Expectation struct {
+	Configs string   `json:"configs"`
+	Outcome Outcome  `json:"outcome,omitempty"`
+	Class   string   `json:"class,omitempty"`
+	Min     *Seconds `json:"min_seconds,omitempty"`
+	Max     *Seconds `json:"max_seconds,omitempty"`
+	Where   string   `json:"where"` // file:line:column
+}
+
+// A Config is what a report needs to know of a config.
+type Config struct {
+	Name  string            `json:"name"`
+	About string            `json:"about,omitempty"`
+	Env   map[string]string `json:"env"`
+}
+
+// A Project is what a report needs to know of a project.
+type Project struct {
+	Name    string   `json:"name"`
+	Run     []string `json:"run"`
+	Private []string `json:"private,omitempty"` // paths of its private modules
+}
+
+// Seconds is a length of time in seconds. Facts are rounded to microseconds when they are written.
+type Seconds float64
+
+// An Outcome is how a cell ended.
+type Outcome string
+
+// The outcomes.
+const (
+	OK           Outcome = "ok"            // the go command exited with status 0
+	Error        Outcome = "error"         // it exited with another status
+	Hang         Outcome = "hang"          // it was ended at the deadline
+	Skipped      Outcome = "skipped"       // it was not run; Note says why
+	HarnessError Outcome = "harness-error" // simrun failed; Note says how. Never a verdict on a config
+)
+
+// A Key names a cell within a run.
+type Key struct {
+	Scenario string `json:"scenario"`
+	Config   string `json:"config"`
+	Project  string `json:"project"`
+	Go       string `json:"go"`  // release, such as "go1.26.8"
+	Rep      int    `json:"rep"` // repetition, from 0
+}
+
+// A Cell is the facts of one cell.
+// All times in it are seconds since the start of the go command, as the go command lived them.
+type Cell struct {
+	Key
+	Outcome     Outcome          `json:"outcome"`
+	Note        string           `json:"note,omitempty"` // why, for skipped and harness-error
+	Class       string           `json:"class,omitempty"`
+	Seconds     Seconds          `json:"seconds"`
+	RealSeconds Seconds          `json:"real_seconds"`
+	SetupTime   Seconds          `json:"setup_seconds"` // from the start of the lab process to the start of the go command
+	Clock       string           `json:"clock"`
+	Exit        int              `json:"exit"`
+	Stderr      string           `json:"stderr,omitempty"`
+	Attribution Attribution      `json:"attribution"`
+	Requests    []Request        `json:"requests,omitempty"`
+	Queries     []Query          `json:"queries,omitempty"`
+	Conns       []Conn           `json:"conns,omitempty"`
+	Strays      []string         `json:"strays,omitempty"`  // addresses outside the world that something tried to reach
+	Hosts       []string         `json:"hosts,omitempty"`   // in order of first contact
+	Waiting     []string         `json:"waiting,omitempty"` // for a hang: what was under way, one line each
+	Leaks       []Leak           `json:"leaks,omitempty"`
+	Integrity   Integrity        `json:"integrity,omitempty"`
+	Modules     []Module         `json:"modules,omitempty"` // what the module cache held at the end
+	Faults      []FaultCount     `json:"faults,omitempty"`
+	Lost        map[string]int64 `json:"lost,omitempty"`     // events that did not fit into a bounded buffer, by buffer
+	ClientCPU   Seconds          `json:"client_cpu_seconds"` // go and all that it started
+	CPUSeconds  Seconds          `json:"cpu_seconds"`        // all processes of the cell
+	MaxRSS      int64            `json:"max_rss_bytes"`      // the largest process of the cell
+}
+
+// Attribution says where the wall time of the go command went. The parts add up to Cell.Seconds.
+// At each instant the furthest stage that any connection is in counts, in the order of the fields
+// from the last to the first: while something is being transferred, nothing else is being waited for.
+type Attribution struct {
+	DNS      Seconds `json:"dns"`
+	Connect  Seconds `json:"connect"`
+	TLS      Seconds `json:"tls"`
+	Wait     Seconds `json:"wait"`     // a request is sent, nothing of its answer is there
+	Transfer Seconds `json:"transfer"` // an answer has begun and is not complete
+	Local    Seconds `json:"local"`    // nothing is under way on the network
+}
+
+// Total returns the sum of the parts.
+func (a Attribution) Total() Seconds {
+	return a.DNS + a.Connect + a.TLS + a.Wait + a.Transfer + a.Local
+}
+
+// A Request is one HTTP request as the server saw it.
+type Request struct {
+	Start  Seconds `json:"start"`
+	Host   string  `json:"host"`   // that it was sent to, as the client called it
+	Server string  `json:"server"` // host of the world that answered
+	Proto  string  `json:"proto"`  // such as HTTP/2.0
+	Method string  `json:"method"`
+	Path   string  `json:"path"`
+	Status int     `json:"status,omitempty"` // 0: no answer
+	Bytes  int64   `json:"bytes"`            // of the body
+	First  Seconds `json:"first,omitempty"`  // headers written
+	End    Seconds `json:"end,omitempty"`    // 0: still under way at the end
+	Conn   int     `json:"conn"`             // index into Cell.Conns; -1 unknown
+	Error  string  `json:"error,omitempty"`  // how the server's side of it ended early
+}
+
+// A Query is one DNS query as the name server saw it.
+type Query struct {
+	Start  Seconds `json:"start"`
+	End    Seconds `json:"end,omitempty"` // when it was answered; 0: never
+	Server string  `json:"server"`        // name of the name server
+	Net    string  `json:"net"`           // udp or tcp
+	Name   string  `json:"name"`          // without the final dot
+	Type   string  `json:"type"`
+	Answer string  `json:"answer"` // rcode in lower case, "nodata", or "none"
+}
+
+// A Conn is one TCP connection as it was seen on the wire at the client's end of the packet link.
+type Conn struct {
+	Host        string  `json:"host"`           // of the world; the address for a stray
+	Addr        string  `json:"addr"`           // address:port
+	From        string  `json:"from,omitempty"` // forward proxy that opened it; empty: the client
+	Start       Seconds `json:"start"`
+	Established Seconds `json:"established,omitempty"` // 0: never
+	Secured     Seconds `json:"secured,omitempty"`     // the client sent its first application data over TLS; 0: never
+	End         Seconds `json:"end,omitempty"`         // FIN or RST; 0: still open at the end
+	Reset       bool    `json:"reset,omitempty"`
+	SYNs        int     `json:"syns"`       // that the client sent, retransmissions included
+	BytesUp     int64   `json:"bytes_up"`   // TCP payload that the client sent, retransmissions included
+	BytesDown   int64   `json:"bytes_down"` // TCP payload that reached the client
+}
+
+// A Leak is a private module path that a host outside saw.
+type Leak struct {
+	Module string `json:"module"`
+	Host   string `json:"host"`
+	How    string `json:"how"` // the request line or the DNS name
+}
+
+// Integrity says whether what was downloaded was checked, and what came of it.
+type Integrity string
+
+// The integrities. The zero value means that nothing was downloaded.
+const (
+	Verified         Integrity = "verified"
+	Unverified       Integrity = "unverified"
+	TamperedRejected Integrity = "tampered-rejected"
+	TamperedAccepted Integrity = "tampered-accepted"
+)
+
+// A Module is one module version that the module cache held at the end.
+type Module struct {
+	Path    string `json:"path"`
+	Version string `json:"version"`
+	Sum     string `json:"sum,omitempty"` // h1: hash of the zip, as in the .ziphash file
+	Good    bool   `json:"good"`          // Sum is that of the true module
+	Checked bool   `json:"checked"`       // a checksum database was asked about it in this cell
+}
+
+// A FaultCount says how often a declared fault bit.
+type FaultCount struct {
+	Fault string `json:"fault"` // as Scenario.Faults
+	Bit   int64  `json:"bit"`   // packets, connections, queries or requests, by layer
+}
+
+// Exercised reports whether any declared fault bit, or none was declared.
+func (c *Cell) Exercised() bool {
+	if len(c.Faults) == 0 {
+		return true
+	}
+	for _, f := range c.Faults {
+		if f.Bit > 0 {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,253 @@
+package scenarios
+
+import (
+	"time"
+)
+
+// A World is the hosts that exist and what the way to each of them is like from one vantage point.
+type World struct {
+	Name        string
+	About       string
+	Vars        map[string]string // defaults for $name; the caller's variables win
+	Hosts       []Host            // in the order of the file
+	Nameservers []Nameserver      // in the order of the client's resolv.conf; never empty
+	Resolver    Resolver          // the rest of the client's resolv.conf
+	Pos         Position
+}
+
+// A Host is one server of a World, on one port.
+// Hosts of the same name and different ports share addresses and link.
+type Host struct {
+	Name    string   // DNS name, lower case
+	Port    int      // 0 means the ports that the role has: 443 with TLS and 80 without
+	Role    Role     // what answers there
+	Private bool     // it knows the project's private modules
+	SumDB   []string // names of the checksum databases that a module-proxy answers for below /sumdb/
+	Family  Family   // the kinds of addresses it has
+	Link    Link     // the way from the client to it and back
+	Pos     Position
+}
+
+// A Role says what kind of server a host is.
+type Role string
+
+// The roles of the language.
+const (
+	RoleModuleProxy  Role = "module-proxy"  // the GOPROXY protocol, https://go.dev/ref/mod#goproxy-protocol
+	RoleChecksumDB   Role = "checksum-db"   // the checksum database, https://go.dev/design/25530-sumdb
+	RoleVCS          Role = "vcs"           // ?go-get=1 pages and git over HTTP
+	RoleForwardProxy Role = "forward-proxy" // an HTTP proxy with CONNECT; port 8080 unless the key names another
+)
+
+// A Family is the set of address families that a host has addresses of.
+type Family string
+
+// The families of the language. The zero value means FamilyDual.
+const (
+	FamilyDual Family = "dual"
+	FamilyIPv4 Family = "ipv4"
+	FamilyIPv6 Family = "ipv6"
+)
+
+// A Nameserver is one of the client's name servers.
+type Nameserver struct {
+	Name string // what a fault calls it: ns:NAME
+	Link Link
+	Pos  Position
+}
+
+// Resolver is the part of resolv.conf(5) beside the name servers.
+type Resolver struct {
+	Search  []string `yaml:"search"`
+	Options []string `yaml:"options"` // such as "timeout:1", "attempts:1", "rotate"
+}
+
+// A Link is what the way to a host and back is like. The zero Link adds nothing.
+type Link struct {
+	RTT    time.Duration // round trip; half of it in each direction
+	Jitter time.Duration // each packet's one-way delay varies uniformly by up to this much to either side; order is kept
+	Loss   Fraction      // share of packets lost, independently, in each direction
+	Rate   Rate          // bits per second in each direction; 0 means unlimited
+	Queue  Size          // bytes that wait for Rate before packets are dropped; 0 means DefaultQueue
+}
+
+// DefaultQueue is the drop-tail queue of a Link with a Rate and no Queue.
+const DefaultQueue Size = 256 << 10
+
+// A Scenario is a World with faults on a time line, and what is expected of named configs.
+type Scenario struct {
+	Name   string
+	About  string
+	World  *World
+	Weight float64 // how often this happens relative to the others; 1 unless the file says otherwise
+	Faults []Fault
+	Expect []Expectation
+	Pos    Position
+}
+
+// A Fault is one thing that is wrong, at one place, at one layer.
+// Exactly one of Packet, Stream, DNS and HTTP is set.
+type Fault struct {
+	Target Target
+	From   time.Duration // from the start of the go command
+	Until  time.Duration // 0 means for ever
+
+	Packet *PacketFault
+	Stream *StreamFault
+	DNS    *DNSFault
+	HTTP   *HTTPFault
+
+	Pos Position
+}
+
+// Active reports whether the fault is in force at a time since the start of the go command.
+func (f *Fault) Active(at time.Duration) bool {
+	return at >= f.From && (f.Until == 0 || at < f.Until)
+}
+
+// Layer returns the key that the fault was declared under, such as "packet".
+func (f *Fault) Layer() string {
+	switch {
+	case f.Packet != nil:
+		return "packet"
+	case f.Stream != nil:
+		return "stream"
+	case f.DNS != nil:
+		return "dns"
+	case f.HTTP != nil:
+		return "http"
+	}
+	return ""
+}
+
+// A Target says where a fault is.
+type Target struct {
+	Pattern    string // as written, variables replaced: a host, a glob, host:port, or ns:NAME
+	Hosts      []int  // indexes into World.Hosts
+	Nameserver []int  // indexes into World.Nameservers
+}
+
+// A PacketFault changes the link to a host while it is in force.
+type PacketFault struct {
+	Loss      Fraction      // in addition to the link's own
+	Delay     time.Duration // one way, in addition to the link's own
+	Jitter    time.Duration // as Link.Jitter, in addition to the link's own
+	Rate      Rate          // instead of the link's own
+	Queue     Size          // instead of the link's own
+	Reject    Reject        // answer instead of forwarding
+	Direction Direction     // zero means both; Reject looks at what the client sends only
+	Family    Family        // zero means packets of both families
+}
+
+// A Direction is the way that packets go.
+type Direction string
+
+// The directions of the language. The zero value means DirectionBoth.
+const (
+	DirectionBoth Direction = "both"
+	DirectionUp   Direction = "up"   // from the client to the host
+	DirectionDown Direction = "down" // from the host to the client
+)
+
+// A Reject is the answer that a packet gets instead of being forwarded.
+type Reject string
+
+// The rejects of the language.
+const (
+	RejectRST     Reject = "rst"        // TCP reset; other packets as RejectPort
+	RejectHost    Reject = "icmp-host"  // destination unreachable: host
+	RejectPort    Reject = "icmp-port"  // destination unreachable: port
+	RejectAdmin   Reject = "icmp-admin" // destination unreachable: administratively prohibited
+	RejectNetwork Reject = "icmp-net"   // destination unreachable: network
+)
+
+// A StreamFault is a toxic of github.com/Shopify/toxiproxy under its own names.
+type StreamFault struct {
+	Type       string           // latency, bandwidth, slow_close, timeout, reset_peer, slicer, limit_data
+	Stream     string           // upstream or downstream (the default)
+	Toxicity   Fraction         // share of the connections that it applies to; 1 unless the file says otherwise
+	Attributes map[string]int64 // toxiproxy's own attributes in its own units
+}
+
+// A DNSFault changes what a name server answers.
+type DNSFault struct {
+	Name   string        // glob over the names asked for; empty means all
+	Type   string        // A or AAAA; empty means all
+	Delay  time.Duration // before the answer
+	Jitter time.Duration // uniform, to either side of Delay
+	Drop   Fraction      // share of the queries that get no answer
+	Answer Rcode         // instead of the true answer
+}
+
+// An Rcode is a DNS answer without records.
+type Rcode string
+
+// The answers of the language.
+const (
+	RcodeNXDomain Rcode = "nxdomain"
+	RcodeServFail Rcode = "servfail"
+	RcodeRefused  Rcode = "refused"
+	RcodeNoData   Rcode = "nodata" // NOERROR and an empty answer
+)
+
+// An HTTPFault changes what an HTTP server of any role answers.
+type HTTPFault struct {
+	Path       string        // glob over the URL path, "*" also matches "/"; empty means all
+	Method     string        // empty means all
+	Status     int           // answer with this status instead
+	Body       string        // the body that goes with Status
+	RetryAfter time.Duration // Retry-After header that goes with Status, in whole seconds
+	Delay      time.Duration // before the headers
+	Hang       bool          // read the request and never answer
+	StallAfter *Amount       // stop after so much of the body, and keep the connection open
+	CutAfter   *Amount       // close the connection after so much of the body
+}
+
+// An Amount is a part of a body: a number of bytes or a share of the whole.
+type Amount struct {
+	Bytes int64
+	Share Fraction // used if it is not zero
+}
+
+// An Expectation is what a scenario says of the configs whose names match a glob.
+type Expectation struct {
+	Configs string
+	Outcome string // ok, error or hang; empty means any
+	Class   string // failure class; empty means any
+	Seconds *Range // nil means any
+	Pos     Position
+}
+
+// A Range is an interval with both ends in it.
+type Range struct{ Min, Max float64 }
+
+// A Config is one set of client settings under judgement.
+type Config struct {
+	Name      string
+	About     string
+	Env       map[string]string // environment variables, verbatim after variables are replaced
+	Netrc     string            // content of ~/.netrc; empty means no such file
+	GitConfig string            // content of ~/.gitconfig; empty means no such file
+	Pos       Position
+}
+
+// A Project is the Go module on which the go command runs.
+// Either Dir is set or Modules is.
+type Project struct {
+	Name    string
+	About   string
+	Dir     string   // a module of the user's own
+	Modules *Modules // a generated one
+	Run     []string // the command; "go mod tidy" unless the file says otherwise
+	Pos     Position
+}
+
+// Modules describes a generated universe of modules. The same Modules always give the same bytes.
+type Modules struct {
+	Seed     uint64 // any
+	Public   int    // number of public modules that the project needs, 0 to 10000
+	Private  int    // number of private modules that it needs, 0 to 10000
+	Versions int    // versions per module, at least 1
+	Depth    int    // length of the longest chain of requirements, at least 1
+	ZipSize  Size   // mean size of a module's zip file
+}
