@@ -139,26 +139,27 @@ func (a Attribution) Total() Seconds {
 	return a.DNS + a.Connect + a.TLS + a.Wait + a.Transfer + a.Local
 }
 
-// A Request is one HTTP request as the server saw it.
+// A Request is one HTTP request that reached a server, with the times at which the client lived it.
 type Request struct {
-	Start  Seconds `json:"start"`
-	Host   string  `json:"host"`   // that it was sent to, as the client called it
-	Server string  `json:"server"` // host of the world that answered
-	Proto  string  `json:"proto"`  // such as HTTP/2.0
+	Start  Seconds `json:"start"`           // it left the client
+	First  Seconds `json:"first,omitempty"` // the first byte of the answer reached the client; 0: never
+	End    Seconds `json:"end,omitempty"`   // the last byte did; 0: still under way when the go command ended
+	Host   string  `json:"host"`            // that it was sent to, as the client called it
+	Server string  `json:"server"`          // host of the world that answered
+	Proto  string  `json:"proto"`           // such as HTTP/2.0
 	Method string  `json:"method"`
-	Path   string  `json:"path"`
+	Path   string  `json:"path"`             // with the query
 	Status int     `json:"status,omitempty"` // 0: no answer
 	Bytes  int64   `json:"bytes"`            // of the body
-	First  Seconds `json:"first,omitempty"`  // headers written
-	End    Seconds `json:"end,omitempty"`    // 0: still under way at the end
-	Conn   int     `json:"conn"`             // index into Cell.Conns; -1 unknown
-	Error  string  `json:"error,omitempty"`  // how the server's side of it ended early
+	Conn   int     `json:"conn"`             // index into Cell.Conns; -1: unknown
+	Error  string  `json:"error,omitempty"`  // how it ended early, as the server saw it
 }
 
-// A Query is one DNS query as the name server saw it.
+// A Query is one DNS query as it was seen on the wire at the client's end of the packet link.
+// A repetition of an unanswered query is a Query of its own.
 type Query struct {
 	Start  Seconds `json:"start"`
-	End    Seconds `json:"end,omitempty"` // when it was answered; 0: never
+	End    Seconds `json:"end,omitempty"` // the answer reached the client; 0: never
 	Server string  `json:"server"`        // name of the name server
 	Net    string  `json:"net"`           // udp or tcp
 	Name   string  `json:"name"`          // without the final dot
@@ -172,7 +173,9 @@ type Conn struct {
 	Addr        string  `json:"addr"`           // address:port
 	From        string  `json:"from,omitempty"` // forward proxy that opened it; empty: the client
 	Start       Seconds `json:"start"`
-	Established Seconds `json:"established,omitempty"` // 0: never
+	Established Seconds `json:"established,omitempty"` // the SYN-ACK reached the client; 0: never
+	Tunnel      Seconds `json:"tunnel,omitempty"`      // the forward proxy's answer to CONNECT reached the client; 0: no CONNECT, or no answer
+	TLS         bool    `json:"tls,omitempty"`         // the client began a TLS handshake on it
 	Secured     Seconds `json:"secured,omitempty"`     // the client sent its first application data over TLS; 0: never
 	End         Seconds `json:"end,omitempty"`         // FIN or RST; 0: still open at the end
 	Reset       bool    `json:"reset,omitempty"`
