@@ -1,0 +1,276 @@
+// Package reports turns the records of a run into something to read. Everything in it is pure: the same
+// run and cells always give the same bytes, whatever the machine, the clock, the terminal or the order
+// in which the cells came. It reads no files, and changes none of its arguments.
+package reports
+
+import (
+	"cmp"
+	"go/version"
+	"iter"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/simrun/simrun/record"
+	"github.com/simrun/simrun/verdict"
+)
+
+// Mixed is the outcome of an [Entry] whose repetitions did not all end alike. No single cell has it.
+const Mixed record.Outcome = "mixed"
+
+// A Table is a run folded for reading: scenarios down, configs across, repetitions as one entry.
+// All renderings are made from it.
+type Table struct {
+	Run     record.Run
+	Configs []string // the columns: those of the run, in its order, then any others that cells name
+	Rows    []Row    // one per scenario, project and Go release that has a cell; in the order of the run
+
+	Cells       int                    // cells that there are; Run.Cells were planned
+	Outcomes    map[record.Outcome]int // how many cells ended in which way
+	Unexercised int                    // cells that ran and in which no declared fault bit
+
+	Broken   []Finding // expectations that cells did not meet, in the order of the rows
+	Failures []Finding // why simrun failed in cells, the most frequent reason first
+	Skips    []Finding // why cells were skipped, the most frequent reason first
+}
+
+// A Row is one scenario with one project and one Go release.
+type Row struct {
+	Scenario string
+	Project  string
+	Go       string
+	Entries  []Entry // one per column of the table
+}
+
+// An Entry is all repetitions of one cell. Its zero value means that no repetition was recorded.
+type Entry struct {
+	Outcome     record.Outcome // that the repetitions share, or [Mixed]; HarnessError if any has it
+	Reps        int            // repetitions that ran and are counted below
+	OK          int            // repetitions that ended with OK
+	Unexercised int            // repetitions in which no declared fault bit
+	Broken      int            // repetitions that broke an expectation
+	Median      record.Seconds // of the repetitions that ran
+	Min, Max    record.Seconds
+}
+
+// Spread returns the largest distance of a repetition from the median, as a share of the median.
+// It is 0 for a single repetition.
+func (e Entry) Spread() float64 {
+	if e.Median <= 0 {
+		return 0
+	}
+	return float64(max(e.Max-e.Median, e.Median-e.Min) / e.Median)
+}
+
+// A Finding is one text and the cells that it is about.
+type Finding struct {
+	Text  string
+	Cells []record.Key // in the order of the table; never empty
+}
+
+// Summarize folds a run into a table. The cells may come in any order and need not be complete.
+// Every cell counts as it was judged: Cell.Outcome is taken from the record.
+func Summarize(run record.Run, cells []record.Cell) *Table {
+	t := &Table{Run: run, Cells: len(cells), Outcomes: map[record.Outcome]int{}}
+	order := newOrder(run)
+	cells = slices.Clone(cells)
+	slices.SortStableFunc(cells, func(a, b record.Cell) int { return order.compare(a.Key, b.Key) })
+
+	t.Configs = columns(order, cells)
+	for group := range chunkBy(cells, sameRow) {
+		t.Rows = append(t.Rows, t.foldRow(group))
+	}
+	t.Broken = findings(cells, func(c *record.Cell) []string { return verdict.Broken(run, c) })
+	t.Failures = byFrequency(findings(cells, notes(record.HarnessError)))
+	t.Skips = byFrequency(findings(cells, notes(record.Skipped)))
+	for i := range cells {
+		t.Outcomes[cells[i].Outcome]++
+		if ran(&cells[i]) && !cells[i].Exercised() {
+			t.Unexercised++
+		}
+	}
+	return t
+}
+
+// foldRow makes one row of the cells that belong to it, which are sorted by config.
+func (t *Table) foldRow(cells []record.Cell) Row {
+	k := cells[0].Key
+	row := Row{Scenario: k.Scenario, Project: k.Project, Go: k.Go, Entries: make([]Entry, len(t.Configs))}
+	for group := range chunkBy(cells, sameEntry) {
+		i := slices.Index(t.Configs, group[0].Config)
+		row.Entries[i] = fold(t.Run, group)
+	}
+	return row
+}
+
+// fold makes one entry of the repetitions of a cell.
+func fold(run record.Run, cells []record.Cell) Entry {
+	var e Entry
+	var seconds []record.Seconds
+	for i := range cells {
+		c := &cells[i]
+		e.Outcome = foldOutcome(e.Outcome, c.Outcome)
+		if len(verdict.Broken(run, c)) > 0 {
+			e.Broken++
+		}
+		if !ran(c) {
+			continue
+		}
+		seconds = append(seconds, c.Seconds)
+		if c.Outcome == record.OK {
+			e.OK++
+		}
+		if !c.Exercised() {
+			e.Unexercised++
+		}
+	}
+	if len(seconds) == 0 {
+		return e
+	}
+	slices.Sort(seconds)
+	e.Reps, e.Min, e.Max, e.Median = len(seconds), seconds[0], seconds[len(seconds)-1], median(seconds)
+	return e
+}
+
+// foldOutcome adds one repetition to what an entry is so far.
+// A failure of simrun hides all else, because nothing can be said of such an entry;
+// a repetition that was skipped takes nothing from those that ran.
+func foldOutcome(sofar, o record.Outcome) record.Outcome {
+	switch {
+	case sofar == "" || sofar == o:
+		return o
+	case sofar == record.HarnessError || o == record.HarnessError:
+		return record.HarnessError
+	case sofar == record.Skipped:
+		return o
+	case o == record.Skipped:
+		return sofar
+	}
+	return Mixed
+}
+
+// ran reports whether the go command ran in a cell, so that its seconds mean something.
+func ran(c *record.Cell) bool {
+	return c.Outcome != record.Skipped && c.Outcome != record.HarnessError
+}
+
+// median returns the middle of a sorted list that is not empty.
+func median(sorted []record.Seconds) record.Seconds {
+	n := len(sorted)
+	return (sorted[(n-1)/2] + sorted[n/2]) / 2
+}
+
+// An order sorts keys as the run lists their parts. What the run does not list comes last, by name.
+type order struct{ scenarios, configs, projects map[string]int }
+
+func newOrder(run record.Run) order {
+	o := order{map[string]int{}, map[string]int{}, map[string]int{}}
+	for i, s := range run.Scenarios {
+		o.scenarios[s.Name] = i
+	}
+	for i, c := range run.Configs {
+		o.configs[c.Name] = i
+	}
+	for i, p := range run.Projects {
+		o.projects[p.Name] = i
+	}
+	return o
+}
+
+// compare sorts by row, then by column, then by repetition.
+func (o order) compare(a, b record.Key) int {
+	return cmp.Or(
+		byPlace(o.scenarios, a.Scenario, b.Scenario),
+		byPlace(o.projects, a.Project, b.Project),
+		version.Compare(a.Go, b.Go),
+		strings.Compare(a.Go, b.Go),
+		byPlace(o.configs, a.Config, b.Config),
+		cmp.Compare(a.Rep, b.Rep),
+	)
+}
+
+func byPlace(places map[string]int, a, b string) int {
+	place := func(name string) int {
+		if i, ok := places[name]; ok {
+			return i
+		}
+		return math.MaxInt
+	}
+	return cmp.Or(cmp.Compare(place(a), place(b)), strings.Compare(a, b))
+}
+
+// columns returns the configs of the run and those that only cells name.
+func columns(o order, cells []record.Cell) []string {
+	names := make(map[string]bool)
+	for name := range o.configs {
+		names[name] = true
+	}
+	for i := range cells {
+		names[cells[i].Config] = true
+	}
+	var list []string
+	for name := range names {
+		list = append(list, name)
+	}
+	slices.SortFunc(list, func(a, b string) int { return byPlace(o.configs, a, b) })
+	return list
+}
+
+func sameRow(a, b record.Key) bool {
+	a.Config, a.Rep, b.Config, b.Rep = "", 0, "", 0
+	return a == b
+}
+
+func sameEntry(a, b record.Key) bool {
+	a.Rep, b.Rep = 0, 0
+	return a == b
+}
+
+// chunkBy yields the longest runs of neighbours that belong together.
+func chunkBy(cells []record.Cell, same func(a, b record.Key) bool) iter.Seq[[]record.Cell] {
+	return func(yield func([]record.Cell) bool) {
+		for len(cells) > 0 {
+			n := 1
+			for n < len(cells) && same(cells[0].Key, cells[n].Key) {
+				n++
+			}
+			if !yield(cells[:n]) {
+				return
+			}
+			cells = cells[n:]
+		}
+	}
+}
+
+// notes returns the texts for [findings] of the cells that ended with an outcome.
+func notes(o record.Outcome) func(*record.Cell) []string {
+	return func(c *record.Cell) []string {
+		if c.Outcome != o {
+			return nil
+		}
+		return []string{cmp.Or(c.Note, "no reason recorded")}
+	}
+}
+
+// findings collects what texts says of each cell, equal texts together, in the order of first sight.
+func findings(cells []record.Cell, texts func(*record.Cell) []string) []Finding {
+	var list []Finding
+	index := make(map[string]int)
+	for i := range cells {
+		for _, text := range texts(&cells[i]) {
+			at, ok := index[text]
+			if !ok {
+				at = len(list)
+				index[text] = at
+				list = append(list, Finding{Text: text})
+			}
+			list[at].Cells = append(list[at].Cells, cells[i].Key)
+		}
+	}
+	return list
+}
+
+func byFrequency(list []Finding) []Finding {
+	slices.SortStableFunc(list, func(a, b Finding) int { return cmp.Compare(len(b.Cells), len(a.Cells)) })
+	return list
+}

@@ -1,0 +1,366 @@
+package reports
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/charmbracelet/x/ansi"
+
+	"github.com/simrun/simrun/record"
+)
+
+// TerminalOptions says what the terminal is like.
+type TerminalOptions struct {
+	Width int  // columns; 0 means 80. Below 40 lines may come out longer
+	Color bool // use ANSI colours. They repeat what the text says, and are never the only sign
+}
+
+const (
+	defaultWidth = 80
+	gap          = "  " // between two columns
+	nameLines    = 3    // lines that a name may take in the matrix before it is shortened
+	headerEvery  = 30   // rows after which the header is shown again
+)
+
+// Terminal writes a table as text: the matrix, then what needs attention.
+//
+// When the configs do not fit side by side the matrix is cut into blocks, each with all scenarios. Long
+// names are broken over lines; those that are longer still are numbered and listed below the matrix.
+// All names and messages are made safe with [Clean]. The only errors are those of w.
+func Terminal(w io.Writer, t *Table, opts TerminalOptions) error {
+	p := &printer{table: t, width: cmp.Or(opts.Width, defaultWidth), color: opts.Color}
+	for _, r := range t.Rows {
+		p.severalProjects = p.severalProjects || r.Project != t.Rows[0].Project
+		p.severalReleases = p.severalReleases || r.Go != t.Rows[0].Go
+	}
+	p.title()
+	p.matrix()
+	p.legend()
+	p.counts()
+	p.findings("expectations broken", red, t.Broken)
+	p.findings("harness errors", alarm, t.Failures)
+	p.findings("skipped", faint, t.Skips)
+	_, err := io.WriteString(w, p.out.String())
+	return err
+}
+
+// A printer builds the text of one table.
+type printer struct {
+	table *Table
+	width int
+	color bool
+	out   strings.Builder
+	long  []string // names that were too long for the matrix; they are known by number from 1
+
+	severalProjects, severalReleases bool
+}
+
+// A style is a set of SGR parameters, see ECMA-48, 8.3.117.
+type style string
+
+const (
+	plain   style = ""
+	bold    style = "1"
+	faint   style = "2"
+	red     style = "31"
+	green   style = "32"
+	yellow  style = "33"
+	magenta style = "35"
+	alarm   style = "1;7;31" // bold, inverse, red
+)
+
+// outcomeStyle is how an outcome looks, beside its name.
+func outcomeStyle(o record.Outcome) style {
+	switch o {
+	case record.OK:
+		return green
+	case record.Error:
+		return red
+	case record.Hang:
+		return magenta
+	case Mixed:
+		return yellow
+	case record.HarnessError:
+		return alarm
+	}
+	return faint
+}
+
+func (p *printer) paint(s style, text string) string {
+	if !p.color || s == plain || text == "" {
+		return text
+	}
+	return "\x1b[" + string(s) + "m" + text + "\x1b[m"
+}
+
+func (p *printer) line(text string) { p.out.WriteString(strings.TrimRight(text, " ") + "\n") }
+
+// title says what all cells have in common.
+func (p *printer) title() {
+	run := &p.table.Run
+	parts := []string{"simrun " + run.Simrun}
+	if len(p.table.Rows) > 0 && !p.severalProjects {
+		parts = append(parts, p.table.Rows[0].Project)
+	}
+	if len(p.table.Rows) > 0 && !p.severalReleases {
+		parts = append(parts, p.table.Rows[0].Go)
+	}
+	parts = append(parts,
+		run.Clock+" clock",
+		"deadline "+deadlineText(run.Timeout),
+		fmt.Sprintf("seed %d", run.Seed))
+	p.paragraph("", bold, Clean(strings.Join(parts, ", ")))
+}
+
+// A column is one part of the matrix from top to bottom.
+type column struct {
+	head  []string // lines of its header
+	width int
+}
+
+// matrix prints as many blocks of columns as it takes.
+func (p *printer) matrix() {
+	if len(p.table.Rows) == 0 {
+		return
+	}
+	names, nameWidth := p.rowNames()
+	columns := p.columns()
+	for from := 0; from < len(columns); {
+		to := fit(columns, from, p.width-nameWidth)
+		p.out.WriteByte('\n')
+		if to-from < len(columns) {
+			p.line(p.paint(faint, blockTitle(from, to, len(columns))))
+		}
+		p.block(names, nameWidth, columns, from, to)
+		from = to
+	}
+}
+
+func blockTitle(from, to, all int) string {
+	if to-from == 1 {
+		return fmt.Sprintf("config %d of %d", to, all)
+	}
+	return fmt.Sprintf("configs %d to %d of %d", from+1, to, all)
+}
+
+// fit returns where the block ends that begins with a column: at least one column goes into it.
+func fit(columns []column, from, room int) int {
+	to := from
+	for to < len(columns) {
+		room -= len(gap) + columns[to].width
+		if room < 0 && to > from {
+			break
+		}
+		to++
+	}
+	return to
+}
+
+// rowNames returns the lines of the name of each row and the width of the widest.
+func (p *printer) rowNames() (names [][]string, width int) {
+	limit := max(16, p.width*2/5)
+	for _, r := range p.table.Rows {
+		lines := p.name(p.rowName(r.Scenario, r.Project, r.Go), limit)
+		names = append(names, lines)
+		width = max(width, widest(lines))
+	}
+	return names, width
+}
+
+// rowName names a row by what tells it from the others.
+func (p *printer) rowName(scenario, project, release string) string {
+	name := scenario
+	if p.severalProjects {
+		name += " " + project
+	}
+	if p.severalReleases {
+		name += " " + release
+	}
+	return name
+}
+
+// columns measures the columns. A header is broken rather than making its column wider than its entries.
+func (p *printer) columns() []column {
+	list := make([]column, len(p.table.Configs))
+	for i, config := range p.table.Configs {
+		width := 0
+		for _, r := range p.table.Rows {
+			width = max(width, ansi.StringWidth(r.Entries[i].text()))
+		}
+		head := p.name(config, max(width, 12))
+		list[i] = column{head: head, width: max(width, widest(head))}
+	}
+	return list
+}
+
+// block prints the columns from..to-1 of all rows.
+func (p *printer) block(names [][]string, nameWidth int, columns []column, from, to int) {
+	for r, name := range names {
+		if r%headerEvery == 0 {
+			if r > 0 {
+				p.out.WriteByte('\n')
+			}
+			p.header(nameWidth, columns[from:to])
+		}
+		row := &p.table.Rows[r]
+		for i, part := range name {
+			text := pad(part, nameWidth)
+			for c := from; c < to && i == 0; c++ {
+				e := row.Entries[c]
+				cell := e.text()
+				text += gap + p.paint(outcomeStyle(e.Outcome), cell) + spaces(columns[c].width-ansi.StringWidth(cell))
+			}
+			p.line(text)
+		}
+	}
+}
+
+// header prints the names of columns, standing on the line that closes it.
+func (p *printer) header(nameWidth int, columns []column) {
+	height := 0
+	for _, c := range columns {
+		height = max(height, len(c.head))
+	}
+	for i := range height {
+		text := spaces(nameWidth)
+		for _, c := range columns {
+			part := ""
+			if at := i - (height - len(c.head)); at >= 0 {
+				part = c.head[at]
+			}
+			text += gap + p.paint(bold, part) + spaces(c.width-ansi.StringWidth(part))
+		}
+		p.line(text)
+	}
+	rule := strings.Repeat("─", nameWidth)
+	for _, c := range columns {
+		rule += gap + strings.Repeat("─", c.width)
+	}
+	p.line(p.paint(faint, rule))
+}
+
+// name breaks a name into lines that fit into a width. A name that takes too many is cut and gets a
+// number, under which the legend has it in full.
+func (p *printer) name(name string, width int) []string {
+	name = Clean(name)
+	lines := strings.Split(ansi.Wrap(name, width, "-._/ "), "\n")
+	if len(lines) <= nameLines {
+		return lines
+	}
+	number := slices.Index(p.long, name) + 1
+	if number == 0 {
+		p.long = append(p.long, name)
+		number = len(p.long)
+	}
+	tail := fmt.Sprintf("…[%d]", number)
+	lines = lines[:nameLines]
+	lines[nameLines-1] = ansi.Truncate(lines[nameLines-1], width-ansi.StringWidth(tail), "") + tail
+	return lines
+}
+
+// legend explains the signs that the matrix uses, and no others.
+func (p *printer) legend() {
+	var broken, unexercised, repeated bool
+	for _, r := range p.table.Rows {
+		for _, e := range r.Entries {
+			broken = broken || e.Broken > 0
+			unexercised = unexercised || e.Unexercised > 0
+			repeated = repeated || e.Reps > 1
+		}
+	}
+	if repeated || unexercised || broken || len(p.long) > 0 {
+		p.out.WriteByte('\n')
+	}
+	if repeated {
+		p.paragraph("", plain, "seconds are medians; ± is the repetition farthest from the median")
+	}
+	if unexercised {
+		p.paragraph("", plain, unexercisedMark+" not exercised: no declared fault bit, so nothing was survived")
+	}
+	if broken {
+		p.paragraph("", plain, brokenMark+" breaks an expectation of the scenario")
+	}
+	for i, name := range p.long {
+		p.paragraph("", plain, fmt.Sprintf("[%d] %s", i+1, name))
+	}
+}
+
+// counts prints how many cells there are and how they ended.
+func (p *printer) counts() {
+	t := p.table
+	text := count(t.Cells, "cell")
+	if t.Cells != t.Run.Cells {
+		text = fmt.Sprintf("%d of %s", t.Cells, count(t.Run.Cells, "cell"))
+	}
+	separator := ": "
+	for _, o := range []record.Outcome{record.OK, record.Error, record.Hang, record.Skipped, record.HarnessError} {
+		if n := t.Outcomes[o]; n > 0 {
+			text += fmt.Sprintf("%s%d %s", separator, n, o)
+			separator = ", "
+		}
+	}
+	if t.Unexercised > 0 {
+		text += fmt.Sprintf("; %d not exercised", t.Unexercised)
+	}
+	p.out.WriteByte('\n')
+	p.paragraph("", plain, text)
+}
+
+// findings prints each text once, and below it the cells that it is about.
+func (p *printer) findings(title string, s style, list []Finding) {
+	if len(list) == 0 {
+		return
+	}
+	p.out.WriteByte('\n')
+	p.line(p.paint(s, fmt.Sprintf("%s: %d", title, len(list))))
+	for _, f := range list {
+		p.paragraph("  ", plain, oneLine(f.Text))
+		p.paragraph("      ", faint, p.cellList(f.Cells))
+	}
+}
+
+// mostNamed is how many cells of a finding are named. The rest is counted: results.jsonl has them all.
+const mostNamed = 10
+
+// cellList names cells, repetitions of one together.
+func (p *printer) cellList(keys []record.Key) string {
+	var names []string
+	for len(keys) > 0 {
+		n := 1
+		for n < len(keys) && sameEntry(keys[0], keys[n]) {
+			n++
+		}
+		name := p.rowName(keys[0].Scenario, keys[0].Project, keys[0].Go) + " × " + keys[0].Config
+		if n > 1 {
+			name += fmt.Sprintf(" (%d repetitions)", n)
+		}
+		names = append(names, Clean(name))
+		keys = keys[n:]
+	}
+	if len(names) > mostNamed {
+		names = append(names[:mostNamed], fmt.Sprintf("and %d more", len(names)-mostNamed))
+	}
+	return strings.Join(names, ", ")
+}
+
+// paragraph prints clean text, broken between words, every line with an indentation.
+func (p *printer) paragraph(indent string, s style, text string) {
+	for part := range strings.SplitSeq(ansi.Wrap(text, max(p.width-len(indent), 20), ""), "\n") {
+		p.line(indent + p.paint(s, strings.TrimRight(part, " ")))
+	}
+}
+
+func widest(lines []string) int {
+	width := 0
+	for _, l := range lines {
+		width = max(width, ansi.StringWidth(l))
+	}
+	return width
+}
+
+func pad(s string, width int) string { return s + spaces(width-ansi.StringWidth(s)) }
+
+func spaces(n int) string { return strings.Repeat(" ", max(n, 0)) }
