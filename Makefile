@@ -1,0 +1,56 @@
+# make            build simrun and test everything
+# make help       what else there is
+
+GO          ?= go
+STATICCHECK ?= $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+FUZZTIME    ?= 10s
+
+.PHONY: all
+all: build test
+
+.PHONY: help
+help:
+	@echo 'make build   build ./simrun'
+	@echo 'make test    gofmt, go vet, staticcheck, and all tests with the race detector'
+	@echo 'make lint    the checks of the source alone'
+	@echo 'make bench   all benchmarks'
+	@echo 'make fuzz    each fuzz test for FUZZTIME ($(FUZZTIME))'
+	@echo 'make cover   test coverage by function, and cover.html'
+	@echo 'make clean   remove what the other targets made'
+
+.PHONY: build
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -o simrun ./cmd/simrun
+
+.PHONY: test
+test: lint
+	$(GO) test -race ./...
+
+.PHONY: lint
+lint:
+	@files=$$(gofmt -l .); if [ -n "$$files" ]; then echo "run gofmt -w on:"; echo "$$files"; exit 1; fi
+	$(GO) vet ./...
+	$(STATICCHECK) ./...
+
+.PHONY: bench
+bench:
+	$(GO) test -run='^$$' -bench=. -benchmem ./...
+
+.PHONY: fuzz
+fuzz:
+	@for pkg in $$($(GO) list ./...); do \
+		for f in $$($(GO) test -list='^Fuzz' $$pkg | grep '^Fuzz'); do \
+			echo "$$pkg $$f"; \
+			$(GO) test -run='^$$' -fuzz="^$$f\$$" -fuzztime=$(FUZZTIME) $$pkg || exit 1; \
+		done; \
+	done
+
+.PHONY: cover
+cover:
+	$(GO) test -coverprofile=cover.out -coverpkg=./... ./...
+	$(GO) tool cover -func=cover.out
+	$(GO) tool cover -html=cover.out -o cover.html
+
+.PHONY: clean
+clean:
+	rm -f simrun cover.out cover.html
