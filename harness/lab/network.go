@@ -1,0 +1,372 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/simrun/simrun/scenarios"
+)
+
+// Addresses of a lab. Hosts of the internet have theirs from the prefixes for benchmarks and
+// documentation (RFC 2544, RFC 3849), so that no packet could be meant for anybody.
+var (
+	internet4 = netip.MustParsePrefix("198.18.0.0/16")
+	internet6 = netip.MustParsePrefix("2001:db8:1::/64")
+	client4   = netip.MustParsePrefix("192.0.2.2/24")
+	client6   = netip.MustParsePrefix("2001:db8:2::2/64")
+	gateway4  = netip.MustParseAddr("192.0.2.1")
+	gateway6  = netip.MustParseAddr("2001:db8:2::1")
+)
+
+// mtu is Ethernet's.
+const mtu = 1500
+
+// A Host is one host of the internet: what it is called, where it is, what it listens on.
+type Host struct {
+	Name  string
+	Addrs []netip.Addr // of the kinds that HostAddrs gives
+	TCP   []uint16
+	UDP   []uint16
+	Link  scenarios.Link
+}
+
+// HostAddrs returns the addresses of the host with a number, from 0 to 65000, in a family.
+func HostAddrs(number int, family scenarios.Family) []netip.Addr {
+	n := number + 1<<8 // 198.18.1.0 and on
+	a4, a6 := internet4.Addr().As4(), internet6.Addr().As16()
+	a4[2], a4[3] = byte(n>>8), byte(n)
+	a6[14], a6[15] = byte(n>>8), byte(n)
+	var addrs []netip.Addr
+	if family != scenarios.FamilyIPv6 {
+		addrs = append(addrs, netip.AddrFrom4(a4))
+	}
+	if family != scenarios.FamilyIPv4 {
+		addrs = append(addrs, netip.AddrFrom16(a6))
+	}
+	return addrs
+}
+
+// A PacketFault is a declared packet fault in the places that it is about.
+type PacketFault struct {
+	Fault *scenarios.Fault
+	At    []Place
+	Bit   *atomic.Int64 // packets that it changed
+}
+
+// A Place is a host, by index, and a port of it; 0 means all ports.
+type Place struct {
+	Host int
+	Port uint16
+}
+
+// Config is what a Network is made of.
+type Config struct {
+	Hosts  []Host
+	Faults []PacketFault
+	Seed   uint64
+}
+
+// A Network is the running network of one cell: the internet, in whose network namespace this process
+// is, the client host in another one, and the packet link between the two.
+type Network struct {
+	hosts  []Host
+	link   *link
+	client chan func() // runs on a thread in the client's network namespace
+	ns     *os.File    // of the client
+}
+
+// NewNetwork makes the network. It must be called by a lab process, once.
+func NewNetwork(c Config) (n *Network, err error) {
+	n = &Network{hosts: c.Hosts, client: make(chan func())}
+	l := &link{epoch: time.Now(), track: newTracker(c.Seed), gateway4: gateway4, gateway6: gateway6}
+	l.sites = sites(c)
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("make the cell's network: %w", err)
+		}
+	}()
+	if l.wan, err = internetSide(); err != nil {
+		return nil, err
+	}
+	made := make(chan error)
+	go n.serveClient(made, &l.client)
+	if err = <-made; err != nil {
+		return nil, err
+	}
+	n.link = l
+	return n, l.start()
+}
+
+// Begin starts the time line: from now on the faults are what they are declared to be.
+func (n *Network) Begin() { n.link.begun.Store(int64(n.link.now())) }
+
+// Since returns the time since Begin, 0 before it.
+func (n *Network) Since() time.Duration {
+	since, begun := n.link.at(n.link.now())
+	if !begun {
+		return 0
+	}
+	return since
+}
+
+// Close stops the packet link. The namespaces go with the process.
+func (n *Network) Close() error {
+	n.link.stop()
+	close(n.client)
+	return n.ns.Close()
+}
+
+// sites makes the running state of the hosts and distributes the faults over them.
+func sites(c Config) map[netip.Addr]*site {
+	all := make([]*site, len(c.Hosts))
+	byAddr := map[netip.Addr]*site{}
+	for i, h := range c.Hosts {
+		s := &site{name: h.Name, tcp: portSet(h.TCP), udp: portSet(h.UDP)}
+		s.up.up, s.up.seed, s.up.link = true, hash(c.Seed, h.Name, "up"), h.Link
+		s.down.seed, s.down.link = hash(c.Seed, h.Name, "down"), h.Link
+		all[i] = s
+		for _, a := range h.Addrs {
+			byAddr[a] = s
+		}
+	}
+	for _, f := range c.Faults {
+		for host, ports := range portsByHost(f.At) {
+			all[host].add(&packetFault{Fault: f.Fault, ports: ports, bit: f.Bit})
+		}
+	}
+	return byAddr
+}
+
+// portsByHost groups places by host. A place that means all ports makes the list empty.
+func portsByHost(places []Place) map[int][]uint16 {
+	ports := map[int][]uint16{}
+	all := map[int]bool{}
+	for _, p := range places {
+		all[p.Host] = all[p.Host] || p.Port == 0
+		ports[p.Host] = append(ports[p.Host], p.Port)
+	}
+	for host := range all {
+		if all[host] {
+			ports[host] = nil
+		}
+	}
+	return ports
+}
+
+// add puts a fault where it acts: rejects answer at the far end, the rest is on the way.
+func (s *site) add(f *packetFault) {
+	if f.Packet.Reject != "" {
+		s.rejects = append(s.rejects, f)
+	}
+	if f.Packet.Loss == 0 && !f.shapes() {
+		return
+	}
+	if f.Packet.Direction != scenarios.DirectionDown {
+		s.up.faults = append(s.up.faults, f)
+	}
+	if f.Packet.Direction != scenarios.DirectionUp {
+		s.down.faults = append(s.down.faults, f)
+	}
+}
+
+func portSet(ports []uint16) map[uint16]bool {
+	set := make(map[uint16]bool, len(ports))
+	for _, p := range ports {
+		set[p] = true
+	}
+	return set
+}
+
+// internetSide turns this process's network namespace into the internet. All addresses of the prefixes
+// are local to it, so that a server listens once per port, whatever the number of hosts.
+func internetSide() (*os.File, error) {
+	tun, err := openTUN("wan0")
+	if err != nil {
+		return nil, err
+	}
+	if err := bringUp("lo"); err != nil {
+		return nil, err
+	}
+	if err := bringUp("wan0"); err != nil {
+		return nil, err
+	}
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range []netip.Prefix{internet4, internet6} {
+		local := &netlink.Route{LinkIndex: lo.Attrs().Index, Dst: ipNet(p), Type: unix.RTN_LOCAL, Table: unix.RT_TABLE_LOCAL, Scope: netlink.SCOPE_HOST}
+		if err := netlink.RouteAdd(local); err != nil {
+			return nil, fmt.Errorf("route %s to this host: %w", p, err)
+		}
+	}
+	return tun, errors.Join(
+		addRoute("wan0", client4.Masked()), addRoute("wan0", client6.Masked()), pinKernel())
+}
+
+// serveClient makes the client host on a thread of its own and then runs what is sent to it there.
+func (n *Network) serveClient(made chan<- error, tun **os.File) {
+	runtime.LockOSThread() // never unlocked: the thread belongs to the client host and ends with it
+	made <- func() (err error) {
+		if err = unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			return fmt.Errorf("make the client's network namespace: %w", err)
+		}
+		if n.ns, err = os.Open(fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid())); err != nil {
+			return err
+		}
+		if *tun, err = openTUN("eth0"); err != nil {
+			return err
+		}
+		return errors.Join(
+			bringUp("lo"), bringUp("eth0", client4, client6),
+			addRoute("eth0", netip.MustParsePrefix("0.0.0.0/0")), addRoute("eth0", netip.MustParsePrefix("::/0")),
+			pinKernel())
+	}()
+	for f := range n.client {
+		f()
+	}
+}
+
+// OnClient runs f on a thread in the client's network namespace: processes that it starts and sockets
+// that it makes are the client's. f must not block for long: others wait for the thread.
+func (n *Network) OnClient(f func() error) error {
+	done := make(chan error)
+	n.client <- func() { done <- f() }
+	return <-done
+}
+
+// DialFrom connects from an address on the client's side of the packet link, as a forward proxy does that
+// stands in the client's network. The address must have been added by AddEgress.
+func (n *Network) DialFrom(ctx context.Context, from netip.Addr, to netip.AddrPort) (net.Conn, error) {
+	type result struct {
+		conn net.Conn
+		err  error
+	}
+	done := make(chan result, 1)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread has moved to another namespace, and ends
+		if err := unix.Setns(int(n.ns.Fd()), unix.CLONE_NEWNET); err != nil {
+			done <- result{nil, fmt.Errorf("enter the client's network namespace: %w", err)}
+			return
+		}
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: from.AsSlice()}}
+		conn, err := d.DialContext(ctx, "tcp", to.String()) // a literal address: the socket is made on this thread
+		done <- result{conn, err}
+	}()
+	r := <-done
+	return r.conn, r.err
+}
+
+// Egress returns the address number n, from 0 to 99, that a forward proxy connects from.
+func Egress(n int, v6 bool) netip.Addr {
+	if v6 {
+		a := client6.Addr().As16()
+		a[15] = byte(100 + n)
+		return netip.AddrFrom16(a)
+	}
+	a := client4.Addr().As4()
+	a[3] = byte(100 + n)
+	return netip.AddrFrom4(a)
+}
+
+// AddEgress gives the client's side of the link the addresses of forward proxy number i.
+func (n *Network) AddEgress(i int) error {
+	return n.OnClient(func() error {
+		return bringUp("eth0", netip.PrefixFrom(Egress(i, false), 32), netip.PrefixFrom(Egress(i, true), 128))
+	})
+}
+
+// Listen listens on a port of all hosts of the internet.
+func (n *Network) Listen(port uint16) (net.Listener, error) {
+	return net.Listen("tcp", fmt.Sprintf(":%d", port))
+}
+
+// openTUN makes a TUN device in the thread's network namespace.
+func openTUN(name string) (*os.File, error) {
+	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open /dev/net/tun: %w", err)
+	}
+	req, err := unix.NewIfreq(name)
+	if err != nil {
+		return nil, err
+	}
+	req.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI)
+	if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, req); err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("make TUN device %s: %w", name, err)
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+// bringUp adds addresses to an interface and switches it on.
+func bringUp(name string, addrs ...netip.Prefix) error {
+	l, err := netlink.LinkByName(name)
+	if err != nil {
+		return fmt.Errorf("find interface %s: %w", name, err)
+	}
+	for _, a := range addrs {
+		flags := 0
+		if a.Addr().Is6() {
+			flags = unix.IFA_F_NODAD // nobody else can have it; duplicate address detection takes a second
+		}
+		addr := &netlink.Addr{IPNet: &net.IPNet{IP: a.Addr().AsSlice(), Mask: net.CIDRMask(a.Bits(), a.Addr().BitLen())}, Flags: flags}
+		if err := netlink.AddrAdd(l, addr); err != nil {
+			return fmt.Errorf("add %s to %s: %w", a, name, err)
+		}
+	}
+	if err := netlink.LinkSetUp(l); err != nil {
+		return fmt.Errorf("switch %s on: %w", name, err)
+	}
+	return nil
+}
+
+func addRoute(dev string, to netip.Prefix) error {
+	l, err := netlink.LinkByName(dev)
+	if err != nil {
+		return err
+	}
+	if err := netlink.RouteAdd(&netlink.Route{LinkIndex: l.Attrs().Index, Dst: ipNet(to)}); err != nil {
+		return fmt.Errorf("route %s to %s: %w", to, dev, err)
+	}
+	return nil
+}
+
+func ipNet(p netip.Prefix) *net.IPNet {
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}
+
+// pinKernel sets what would else differ from machine to machine. Reno is always there, and does not pace
+// packets on a clock of its own as bbr does.
+func pinKernel() error {
+	if err := os.WriteFile("/proc/sys/net/ipv4/tcp_congestion_control", []byte("reno"), 0); err != nil {
+		return fmt.Errorf("set TCP congestion control: %w", err)
+	}
+	return nil
+}
+
+// ResolvConf returns the client's resolv.conf for name servers at addresses.
+func ResolvConf(servers []netip.Addr, r scenarios.Resolver) string {
+	var b strings.Builder
+	for _, s := range servers {
+		fmt.Fprintf(&b, "nameserver %s\n", s)
+	}
+	if len(r.Search) > 0 {
+		fmt.Fprintf(&b, "search %s\n", strings.Join(r.Search, " "))
+	}
+	if len(r.Options) > 0 {
+		fmt.Fprintf(&b, "options %s\n", strings.Join(r.Options, " "))
+	}
+	return b.String()
+}

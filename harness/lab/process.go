@@ -1,0 +1,200 @@
+package lab
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// reexecName is the argv[0] by which a process knows that it is a lab process.
+const reexecName = "simrun-lab"
+
+// controlFD is the descriptor of a lab process on which it talks to its parent.
+const controlFD = 3
+
+// Reexec turns this process into a lab process if Start started it as one, and does not return then.
+// A program that uses Start calls it first in main, and tests call it first in TestMain. The function
+// gets the connection to the parent: Start's input arrives on it, and what it writes is Start's output.
+// The process is the first of its pid namespace: when it ends, so does everything that it started.
+func Reexec(body func(control io.ReadWriter) error) {
+	if len(os.Args) == 0 || os.Args[0] != reexecName {
+		return
+	}
+	control := os.NewFile(controlFD, "control")
+	if err := body(control); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// A Process is a lab process as seen from outside.
+type Process struct {
+	cmd     *exec.Cmd
+	control *os.File
+	stderr  tail
+	done    chan struct{}
+	err     error
+}
+
+// Start starts this program again as a lab process, in new user, network, mount and pid namespaces, and
+// sends it input as JSON. It dies with this process, however this process ends, and with ctx.
+// Files are what the lab process has as standard input, output and error; nil means none.
+func Start(ctx context.Context, input any, stdio *[3]*os.File) (*Process, error) {
+	ours, theirs, err := socketPair()
+	if err != nil {
+		return nil, fmt.Errorf("connect to the lab process: %w", err)
+	}
+	defer theirs.Close()
+	p := &Process{control: ours, done: make(chan struct{})}
+	p.cmd = exec.CommandContext(ctx, "/proc/self/exe")
+	p.cmd.Args = []string{reexecName}
+	p.cmd.Env = []string{"GOMAXPROCS=" + fmt.Sprint(min(2, runtime.NumCPU()))}
+	p.cmd.ExtraFiles = []*os.File{theirs}
+	p.cmd.Stderr = &p.stderr
+	if stdio != nil {
+		p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = stdio[0], stdio[1], stdio[2]
+	}
+	p.cmd.SysProcAttr = namespaces()
+	if err := spawn(p.cmd); err != nil {
+		ours.Close()
+		return nil, fmt.Errorf("start a lab process in new namespaces: %w", explain(err))
+	}
+	go p.wait()
+	if err := json.NewEncoder(ours).Encode(input); err != nil {
+		p.Kill()
+		<-p.done
+		return nil, fmt.Errorf("send the cell to the lab process: %w%s", err, p.complaint())
+	}
+	return p, nil
+}
+
+// namespaces are the attributes of a lab process: this user is root in it, and nobody else exists.
+func namespaces() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{
+		Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNET | unix.CLONE_NEWNS | unix.CLONE_NEWPID,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+		Pdeathsig:   syscall.SIGKILL,
+	}
+}
+
+// Output is what the lab process writes to its parent. It ends when the process does.
+func (p *Process) Output() io.Reader { return p.control }
+
+// Kill ends the lab process and all that lives in its namespaces. It may be called at any time.
+func (p *Process) Kill() { _ = p.cmd.Process.Kill() }
+
+// Wait waits for the end of the process and returns what it and its descendants used. The error says
+// what the process complained of. It may be called more than once.
+func (p *Process) Wait() (Usage, error) {
+	<-p.done
+	return usageOf(p.cmd.ProcessState), p.err
+}
+
+func (p *Process) wait() {
+	defer close(p.done)
+	if err := p.cmd.Wait(); err != nil {
+		p.err = fmt.Errorf("lab process: %w%s", err, p.complaint())
+	}
+}
+
+// Close releases the connection to the process, which must have ended.
+func (p *Process) Close() error { return p.control.Close() }
+
+func (p *Process) complaint() string {
+	if s := strings.TrimSpace(p.stderr.String()); s != "" {
+		return ": " + s
+	}
+	return ""
+}
+
+// Usage is what a process and those of its descendants that it waited for have used.
+type Usage struct {
+	CPU    time.Duration // user and system
+	MaxRSS int64         // bytes, of the largest of them
+}
+
+func usageOf(s *os.ProcessState) Usage {
+	if s == nil {
+		return Usage{}
+	}
+	ru := s.SysUsage().(*syscall.Rusage)
+	return Usage{CPU: s.UserTime() + s.SystemTime(), MaxRSS: ru.Maxrss << 10}
+}
+
+// UsageOf returns what an ended process has used, with those of its descendants that it waited for.
+func UsageOf(s *os.ProcessState) Usage { return usageOf(s) }
+
+// spawner starts processes on one thread that lives as long as this process: the kernel sends the
+// parent-death signal when the *thread* that forked ends, not the process (prctl(2), PR_SET_PDEATHSIG).
+var spawner = sync.OnceValue(func() chan<- func() {
+	work := make(chan func())
+	go func() {
+		runtime.LockOSThread()
+		for f := range work {
+			f()
+		}
+	}()
+	return work
+})
+
+func spawn(cmd *exec.Cmd) error {
+	done := make(chan error)
+	spawner() <- func() { done <- cmd.Start() }
+	return <-done
+}
+
+// explain adds to the errors of clone(2) what they mean for namespaces.
+func explain(err error) error {
+	switch {
+	case errors.Is(err, unix.EPERM):
+		return fmt.Errorf("%w (user namespaces are forbidden here; run simrun doctor)", err)
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EUSERS):
+		return fmt.Errorf("%w (the limit on namespaces is reached; see /proc/sys/user)", err)
+	}
+	return err
+}
+
+func socketPair() (ours, theirs *os.File, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	return os.NewFile(uintptr(fds[0]), "control"), os.NewFile(uintptr(fds[1]), "control"), nil
+}
+
+// A tail keeps the last bytes that were written to it: what a process said before it died.
+type tail struct {
+	mu sync.Mutex
+	b  []byte
+}
+
+const maxTail = 16 << 10
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.b = append(t.b, p...)
+	if len(t.b) > maxTail {
+		t.b = append(t.b[:0], t.b[len(t.b)-maxTail:]...)
+	}
+	return len(p), nil
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return string(t.b)
+}

@@ -1,0 +1,134 @@
+package lab
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	toxiproxy "github.com/Shopify/toxiproxy/v2"
+	"github.com/Shopify/toxiproxy/v2/stream"
+	"github.com/rs/zerolog"
+	zerologlog "github.com/rs/zerolog/log"
+
+	"github.com/simrun/simrun/scenarios"
+)
+
+// A StreamFault is a declared stream fault at one host and port, and how often it bit.
+type StreamFault struct {
+	Fault *scenarios.Fault
+	Bit   *atomic.Int64 // connections that it applied to
+}
+
+// A StreamLink carries the connections of one host and port through toxiproxy's toxics on their way to a
+// server. A toxic applies to the connections that are opened while its fault is in force.
+// It may be used concurrently.
+type StreamLink struct {
+	name   string
+	seed   uint64
+	faults []StreamFault
+	since  func() (time.Duration, bool)
+	server *toxiproxy.ApiServer
+	opened atomic.Uint64
+}
+
+// NewStreamLink returns the stream link of one host and port. A connection's share of a toxic with a
+// toxicity is drawn from the seed and the connection's number, so that it is the same in each run;
+// toxiproxy's own draws (jitter of latency, variation of slicer) are not seeded.
+func (n *Network) NewStreamLink(name string, seed uint64, faults []StreamFault) *StreamLink {
+	return &StreamLink{
+		name: name, seed: hash(seed, name, "stream"), faults: faults,
+		since:  func() (time.Duration, bool) { return n.link.at(n.link.now()) },
+		server: quietToxiproxy(),
+	}
+}
+
+// quietToxiproxy returns what toxiproxy's links need to run without its HTTP server. Some toxics write to
+// the global logger, which would mix with the output of the go command.
+var quietToxiproxy = sync.OnceValue(func() *toxiproxy.ApiServer {
+	zerologlog.Logger = zerolog.Nop()
+	return toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
+})
+
+// Connect takes a connection that a client has opened and returns the server's end of it.
+func (l *StreamLink) Connect(client net.Conn) (net.Conn, error) {
+	number := l.opened.Add(1)
+	proxy := toxiproxy.NewProxy(l.server, l.name, client.LocalAddr().String(), l.name)
+	resets := false
+	for i, f := range l.faults {
+		since, begun := l.since()
+		if !begun || !f.Fault.Active(since) || chance(l.seed, number, uint64(i)) >= float64(f.Fault.Stream.Toxicity) {
+			continue
+		}
+		if err := addToxic(proxy, i, f.Fault.Stream); err != nil {
+			return nil, err
+		}
+		resets = resets || f.Fault.Stream.Type == "reset_peer"
+		f.Bit.Add(1)
+	}
+	near, far, err := pipe(client, resets)
+	if err != nil {
+		return nil, err
+	}
+	id := strconv.FormatUint(number, 10)
+	proxy.Toxics.StartLink(l.server, id+"up", client, near, stream.Upstream)
+	proxy.Toxics.StartLink(l.server, id+"down", near, client, stream.Downstream)
+	return far, nil
+}
+
+// addToxic adds a declared toxic to a connection's chain. Its toxicity has been drawn already.
+func addToxic(p *toxiproxy.Proxy, i int, f *scenarios.StreamFault) error {
+	toxic, err := json.Marshal(map[string]any{
+		"name": fmt.Sprintf("%s-%d", f.Type, i), "type": f.Type, "stream": f.Stream, "attributes": f.Attributes,
+	})
+	if err != nil {
+		return err
+	}
+	if _, err := p.Toxics.AddToxicJson(bytes.NewReader(toxic)); err != nil {
+		return fmt.Errorf("toxic %s: %w", f.Type, err)
+	}
+	return nil
+}
+
+// pipe returns a connected pair for the way between toxiproxy and the server. toxiproxy's reset_peer works
+// on TCP connections only; everything else takes the cheaper way through memory.
+func pipe(client net.Conn, tcp bool) (near, far net.Conn, err error) {
+	if tcp {
+		near, far, err = tcpPipe()
+	} else {
+		near, far = net.Pipe()
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return near, &serverConn{Conn: far, local: client.LocalAddr(), remote: client.RemoteAddr()}, nil
+}
+
+func tcpPipe() (near, far net.Conn, err error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, nil, err
+	}
+	defer l.Close()
+	if near, err = net.Dial("tcp", l.Addr().String()); err != nil {
+		return nil, nil, err
+	}
+	if far, err = l.Accept(); err != nil {
+		return nil, nil, errors.Join(err, near.Close())
+	}
+	return near, far, nil
+}
+
+// A serverConn is the server's end of a connection: it shows the addresses that the client used.
+type serverConn struct {
+	net.Conn
+	local, remote net.Addr
+}
+
+func (c *serverConn) LocalAddr() net.Addr  { return c.local }
+func (c *serverConn) RemoteAddr() net.Addr { return c.remote }
