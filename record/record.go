@@ -1,6 +1,20 @@
 // Package record holds what one run of simrun saw: the facts of each cell, and the file that they are
 // kept in. It holds no opinions: what facts mean is package verdict's business.
+//
+// The file, results.jsonl, has one JSON object per line and one key per object, which says what the line
+// is. The first line is the [Run], and every other line is a [Cell], in the order in which the cells ended:
+//
+//	{"run":{"version":1,"simrun":"v1.0.0","started":"2026-01-02T03:04:05Z",...}}
+//	{"cell":{"scenario":"dead-proxy","config":"default","project":"small",...}}
+//
+// Each line is written whole as its cell ends, so a file whose run was interrupted lacks cells, and at
+// worst ends in a torn line.
 package record
+
+import (
+	"encoding/json"
+	"math"
+)
 
 // Version is the version of the format of results.jsonl. A reader refuses any other.
 const Version = 1
@@ -22,6 +36,7 @@ type Run struct {
 	Scenarios []Scenario        `json:"scenarios"`
 	Configs   []Config          `json:"configs"`
 	Projects  []Project         `json:"projects"`
+	Private   []string          `json:"private,omitempty"` // hosts of the worlds that may know the private modules
 }
 
 // Host is the machine that a run was made on.
@@ -68,8 +83,18 @@ type Project struct {
 	Private []string `json:"private,omitempty"` // paths of its private modules
 }
 
-// Seconds is a length of time in seconds. Facts are rounded to microseconds when they are written.
+// Seconds is a length of time in seconds. It is rounded to microseconds when it is written.
 type Seconds float64
+
+// MarshalJSON implements [encoding/json.Marshaler]. NaN and infinities are errors.
+func (s Seconds) MarshalJSON() ([]byte, error) {
+	const perSecond = 1e6
+	f := float64(s)
+	if r := math.Round(f*perSecond) / perSecond; !math.IsInf(r, 0) {
+		f = r // else the product overflowed, and has no digits after the point to lose
+	}
+	return json.Marshal(f)
+}
 
 // An Outcome is how a cell ended.
 type Outcome string
@@ -188,7 +213,7 @@ type Conn struct {
 type Leak struct {
 	Module string `json:"module"`
 	Host   string `json:"host"`
-	How    string `json:"how"` // the request line or the DNS name
+	How    string `json:"how"` // the first request line that told it
 }
 
 // Integrity says whether what was downloaded was checked, and what came of it.
@@ -206,9 +231,10 @@ const (
 type Module struct {
 	Path    string `json:"path"`
 	Version string `json:"version"`
-	Sum     string `json:"sum,omitempty"` // h1: hash of the zip, as in the .ziphash file
-	Good    bool   `json:"good"`          // Sum is that of the true module
-	Checked bool   `json:"checked"`       // a checksum database was asked about it in this cell
+	Sum     string `json:"sum,omitempty"`    // h1: hash of the zip, as in the .ziphash file
+	Good    bool   `json:"good"`             // Sum is that of the true module
+	Checked bool   `json:"checked"`          // a checksum database was asked about it in this cell
+	Pinned  bool   `json:"pinned,omitempty"` // the project's go.sum had its hash before the cell began
 }
 
 // A FaultCount says how often a declared fault bit.

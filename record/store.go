@@ -1,0 +1,220 @@
+package record
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"sync"
+)
+
+// MaxLine is the length in bytes that no line of a results file exceeds, its newline included.
+const MaxLine = 16 << 20
+
+// A line is one line of a results file. Exactly one field is set.
+type line struct {
+	Run  *Run  `json:"run,omitempty"`
+	Cell *Cell `json:"cell,omitempty"`
+}
+
+// A Writer appends cells to a results file. It may be used concurrently.
+type Writer struct {
+	mu   sync.Mutex
+	file *os.File
+	err  error // of the first write that failed: after a torn line nothing may follow
+}
+
+// Create makes a new results file at path that begins with run, whose Version it sets.
+// It refuses to touch a file that exists.
+func Create(path string, run Run) (*Writer, error) {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o666)
+	if errors.Is(err, fs.ErrExist) {
+		return nil, fmt.Errorf("results file %q exists already: name another directory with --out: %w", path, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("create results file: %w", err)
+	}
+	run.Version = Version
+	w := &Writer{file: file}
+	if err := w.append(line{Run: &run}); err != nil {
+		return nil, errors.Join(err, w.Close())
+	}
+	return w, nil
+}
+
+// Append writes one cell with one write call, so that it is in the file when Append returns, whatever
+// becomes of the process. A cell that cannot be encoded, or is longer than [MaxLine], is refused and the
+// file left as it was. Once a write has failed, all further calls fail.
+func (w *Writer) Append(c *Cell) error {
+	if err := w.append(line{Cell: c}); err != nil {
+		return fmt.Errorf("record cell %s/%s/%s/%s/%d: %w", c.Scenario, c.Config, c.Project, c.Go, c.Rep, err)
+	}
+	return nil
+}
+
+func (w *Writer) append(l line) error {
+	b, err := encode(l)
+	if err != nil {
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err == nil {
+		_, w.err = w.file.Write(b)
+	}
+	return w.err
+}
+
+// Close closes the file. It returns the error of the first write that failed, if any.
+// Cells that are appended later are refused. Close may be called several times.
+func (w *Writer) Close() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	err := w.err
+	if errors.Is(err, fs.ErrClosed) {
+		return nil
+	}
+	w.err = fmt.Errorf("results file %q: %w", w.file.Name(), fs.ErrClosed)
+	return errors.Join(err, w.file.Close())
+}
+
+// encode returns l as one line. It leaves "<" and the like as they are: people read these files.
+func encode(l line) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(l); err != nil {
+		return nil, fmt.Errorf("encode: %w", err)
+	}
+	if b.Len() > MaxLine {
+		return nil, fmt.Errorf("encode: %d bytes are more than the %d that a line may have", b.Len(), MaxLine)
+	}
+	return b.Bytes(), nil
+}
+
+// Results is what a results file holds.
+type Results struct {
+	Run   Run
+	Cells []Cell // in the order in which they ended
+	Torn  int    // number of the last line if it is incomplete, and so left out of Cells; else 0
+}
+
+// ReadFile reads the results file at path as [Read] does.
+func ReadFile(path string) (*Results, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("read results: %w", err)
+	}
+	defer func() { _ = file.Close() }()
+	return Read(file, path)
+}
+
+// Read reads a results file; name is what errors call it, followed by the line number. It refuses versions
+// other than [Version], keys that it does not know, and lines longer than [MaxLine]. A last line without a
+// newline that makes no sense is what an interrupted run leaves behind, so no error: see Results.Torn.
+func Read(r io.Reader, name string) (*Results, error) {
+	in := bufio.NewReader(r)
+	var results Results
+	for n := 1; ; n++ {
+		text, err := readLine(in)
+		if err != nil && err != io.EOF {
+			return nil, fmt.Errorf("%s:%d: %w", name, n, err)
+		}
+		atEnd := err == io.EOF
+		if atEnd && len(text) == 0 {
+			return results.complete(name, n)
+		}
+		if err := results.add(text, n == 1); err != nil {
+			if atEnd && n > 1 {
+				results.Torn = n
+				return &results, nil
+			}
+			return nil, fmt.Errorf("%s:%d: %w", name, n, err)
+		}
+	}
+}
+
+// complete returns r, unless the file ended before its first line.
+func (r *Results) complete(name string, line int) (*Results, error) {
+	if line == 1 {
+		return nil, fmt.Errorf("%s:1: no run line: the file is empty", name)
+	}
+	return r, nil
+}
+
+// readLine returns the next line without its newline. The error is [io.EOF] if the line had none.
+func readLine(in *bufio.Reader) ([]byte, error) {
+	var text []byte
+	for {
+		part, err := in.ReadSlice('\n')
+		text = append(text, part...)
+		if len(text) > MaxLine {
+			return nil, fmt.Errorf("line is longer than %d bytes", MaxLine)
+		}
+		if err != bufio.ErrBufferFull {
+			return bytes.TrimSuffix(text, []byte("\n")), err
+		}
+	}
+}
+
+// add decodes one line into r.
+func (r *Results) add(text []byte, first bool) error {
+	if first {
+		if err := checkVersion(text); err != nil {
+			return err
+		}
+	}
+	l, err := decode(text)
+	switch {
+	case err != nil:
+		return err
+	case (l.Run == nil) == (l.Cell == nil):
+		return errors.New(`line has not exactly one of the keys "run" and "cell"`)
+	case first != (l.Run != nil):
+		return errors.New(`the first line, and no other, must be {"run": ...}`)
+	case first:
+		r.Run = *l.Run
+	default:
+		r.Cells = append(r.Cells, *l.Cell)
+	}
+	return nil
+}
+
+// checkVersion looks at the version alone, so that a file of another version is called that, and not
+// broken because of a key that is new in it.
+func checkVersion(text []byte) error {
+	var head struct {
+		Run *struct {
+			Version *int `json:"version"`
+		} `json:"run"`
+	}
+	switch err := json.Unmarshal(text, &head); {
+	case err != nil:
+		return fmt.Errorf("decode run line: %w", err)
+	case head.Run == nil || head.Run.Version == nil:
+		return errors.New(`not a results file: the first line has no "run" with a "version"`)
+	case *head.Run.Version != Version:
+		return fmt.Errorf("results have version %d: this simrun reads version %d only", *head.Run.Version, Version)
+	}
+	return nil
+}
+
+func decode(text []byte) (line, error) {
+	if len(text) == 0 {
+		return line{}, errors.New("line is empty")
+	}
+	var l line
+	dec := json.NewDecoder(bytes.NewReader(text))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&l); err != nil {
+		return line{}, fmt.Errorf("decode line: %w", err)
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return line{}, errors.New("decode line: text after the object")
+	}
+	return l, nil
+}
