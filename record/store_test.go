@@ -2,7 +2,6 @@ package record_test
 
 import (
 	"bytes"
-	"fmt"
 	"io"
 	"math"
 	"os"
@@ -265,41 +264,6 @@ func (failing) Read([]byte) (int, error) { return 0, io.ErrClosedPipe }
 func TestReadFileMissing(t *testing.T) {
 	_, err := record.ReadFile(filepath.Join(t.TempDir(), "missing.jsonl"))
 	require.ErrorIs(t, err, os.ErrNotExist)
-}
-
-// FuzzRead checks that whatever can be read can be written and read again, and then stays as it is.
-func FuzzRead(f *testing.F) {
-	golden, err := os.ReadFile("testdata/results.jsonl")
-	require.NoError(f, err)
-	f.Add(golden)
-	f.Add([]byte(runLine + cellLine[:20]))
-	f.Add([]byte(runLine + `{"cell":{"seconds":1e300,"stderr":"\ud800"}}`))
-	f.Add([]byte("\n"))
-	f.Fuzz(func(t *testing.T, text []byte) {
-		first, err := record.Read(bytes.NewReader(text), "fuzz")
-		if err != nil {
-			return
-		}
-		second := rewrite(t, first)
-		third := rewrite(t, second)
-		assert.Equal(t, second, third)
-		assert.Len(t, second.Cells, len(first.Cells))
-	})
-}
-
-// rewrite returns what is read back after r was written.
-func rewrite(t *testing.T, r *record.Results) *record.Results {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), fmt.Sprintf("%p.jsonl", r))
-	w, err := record.Create(path, r.Run)
-	require.NoError(t, err)
-	for i := range r.Cells {
-		require.NoError(t, w.Append(&r.Cells[i]))
-	}
-	require.NoError(t, w.Close())
-	again, err := record.ReadFile(path)
-	require.NoError(t, err)
-	return again
 }
 
 func TestExercised(t *testing.T) {
