@@ -20,7 +20,8 @@ type Request struct {
 	Path   string // with the query, escaped as it came; the authority for CONNECT
 	Status int    // 0: no answer; 200 for a CONNECT whose connection the handler took over
 	Bytes  int64  // of the answer's body; what goes through a tunnel is not counted
-	Remote netip.AddrPort
+	Remote netip.AddrPort // the client's end of the connection
+	Local  netip.AddrPort // the server's end
 	Err    string // how it ended early; empty: it did not
 }
 
@@ -65,6 +66,9 @@ func (l *Log) begin(r *http.Request) *Request {
 		Method: r.Method,
 		Path:   r.URL.RequestURI(),
 		Remote: remote,
+	}
+	if local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
+		entry.Local, _ = netip.ParseAddrPort(local.String())
 	}
 	if r.Method == http.MethodConnect {
 		entry.Path = r.RequestURI

@@ -24,19 +24,19 @@ var inside = map[string]func(input json.RawMessage) (any, error){
 }
 
 func TestMain(m *testing.M) {
-	Reexec(func(control io.ReadWriter) error {
+	Reexec(func(input json.RawMessage, parent *Control) error {
 		var order struct {
 			Name  string
 			Input json.RawMessage
 		}
-		if err := json.NewDecoder(control).Decode(&order); err != nil {
+		if err := json.Unmarshal(input, &order); err != nil {
 			return err
 		}
 		result, err := inside[order.Name](order.Input)
 		if err != nil {
 			return err
 		}
-		return json.NewEncoder(control).Encode(result)
+		return parent.Send(result)
 	})
 	os.Exit(m.Run())
 }
@@ -49,7 +49,7 @@ func runInside(t testing.TB, name string, input, result any) {
 	p, err := Start(ctx, map[string]any{"Name": name, "Input": input}, nil)
 	require.NoError(t, err)
 	defer p.Close()
-	decodeErr := json.NewDecoder(p.Output()).Decode(result)
+	decodeErr := p.Receive(result)
 	_, err = p.Wait()
 	require.NoError(t, err)
 	require.NoError(t, decodeErr)
@@ -123,7 +123,7 @@ func dialFrom(n *Network, addr string) (net.Conn, error) {
 	if to.Addr().Is6() {
 		from = netip.MustParseAddr("2001:db8:2::2")
 	}
-	return n.DialFrom(context.Background(), from, to)
+	return n.DialFrom(context.Background(), "tcp", from, to)
 }
 
 func TestNetworkConnectsClientAndHosts(t *testing.T) {

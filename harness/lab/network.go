@@ -248,7 +248,7 @@ func (n *Network) OnClient(f func() error) error {
 
 // DialFrom connects from an address on the client's side of the packet link, as a forward proxy does that
 // stands in the client's network. The address must have been added by AddEgress.
-func (n *Network) DialFrom(ctx context.Context, from netip.Addr, to netip.AddrPort) (net.Conn, error) {
+func (n *Network) DialFrom(ctx context.Context, network string, from netip.Addr, to netip.AddrPort) (net.Conn, error) {
 	type result struct {
 		conn net.Conn
 		err  error
@@ -260,8 +260,12 @@ func (n *Network) DialFrom(ctx context.Context, from netip.Addr, to netip.AddrPo
 			done <- result{nil, fmt.Errorf("enter the client's network namespace: %w", err)}
 			return
 		}
-		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: from.AsSlice()}}
-		conn, err := d.DialContext(ctx, "tcp", to.String()) // a literal address: the socket is made on this thread
+		var local net.Addr = &net.TCPAddr{IP: from.AsSlice()}
+		if strings.HasPrefix(network, "udp") {
+			local = &net.UDPAddr{IP: from.AsSlice()}
+		}
+		d := net.Dialer{LocalAddr: local}
+		conn, err := d.DialContext(ctx, network, to.String()) // a literal address: the socket is made on this thread
 		done <- result{conn, err}
 	}()
 	r := <-done

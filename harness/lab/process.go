@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"runtime"
@@ -23,41 +22,101 @@ const reexecName = "simrun-lab"
 // controlFD is the descriptor of a lab process on which it talks to its parent.
 const controlFD = 3
 
+// A Control is one end of the connection between a lab process and its parent: JSON values both ways.
+// Send may be used concurrently, Receive by one goroutine at a time.
+type Control struct {
+	file    *os.File
+	decoder *json.Decoder
+	sending sync.Mutex
+}
+
+func newControl(f *os.File) *Control { return &Control{file: f, decoder: json.NewDecoder(f)} }
+
+// Send sends a value to the other end.
+func (c *Control) Send(v any) error {
+	c.sending.Lock()
+	defer c.sending.Unlock()
+	return json.NewEncoder(c.file).Encode(v)
+}
+
+// Receive waits for the next value of the other end. It returns io.EOF when there will be none.
+func (c *Control) Receive(v any) error { return c.decoder.Decode(v) }
+
+// An order is the first value that a lab process gets.
+type order struct {
+	Check bool `json:",omitempty"` // only make sure that a lab can be made
+	Input any  `json:",omitempty"`
+}
+
 // Reexec turns this process into a lab process if Start started it as one, and does not return then.
-// A program that uses Start calls it first in main, and tests call it first in TestMain. The function
-// gets the connection to the parent: Start's input arrives on it, and what it writes is Start's output.
-// The process is the first of its pid namespace: when it ends, so does everything that it started.
-func Reexec(body func(control io.ReadWriter) error) {
+// A program that uses Start calls it first in main, and tests call it first in TestMain. The body gets
+// Start's input. The process is the first of its pid namespace: when it ends, so does everything that it
+// has started.
+func Reexec(body func(input json.RawMessage, parent *Control) error) {
 	if len(os.Args) == 0 || os.Args[0] != reexecName {
 		return
 	}
-	control := os.NewFile(controlFD, "control")
-	if err := body(control); err != nil {
+	if err := obey(body, newControl(os.NewFile(controlFD, "control"))); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 	os.Exit(0)
 }
 
+func obey(body func(json.RawMessage, *Control) error, parent *Control) error {
+	var input json.RawMessage
+	o := order{Input: &input}
+	if err := parent.Receive(&o); err != nil {
+		return fmt.Errorf("read the order: %w", err)
+	}
+	if !o.Check {
+		return body(input, parent)
+	}
+	if err := Mount(Files{ResolvConf: "nameserver " + gateway4.String() + "\n"}); err != nil {
+		return err
+	}
+	n, err := NewNetwork(Config{})
+	if err != nil {
+		return err
+	}
+	return n.Close()
+}
+
 // A Process is a lab process as seen from outside.
 type Process struct {
-	cmd     *exec.Cmd
-	control *os.File
-	stderr  tail
-	done    chan struct{}
-	err     error
+	*Control
+	cmd    *exec.Cmd
+	stderr tail
+	done   chan struct{}
+	err    error
 }
 
 // Start starts this program again as a lab process, in new user, network, mount and pid namespaces, and
 // sends it input as JSON. It dies with this process, however this process ends, and with ctx.
 // Files are what the lab process has as standard input, output and error; nil means none.
 func Start(ctx context.Context, input any, stdio *[3]*os.File) (*Process, error) {
+	return start(ctx, order{Input: input}, stdio)
+}
+
+// Check finds out whether lab processes can be made on this machine, by making one with its network. The
+// error says what is missing.
+func Check(ctx context.Context) error {
+	p, err := start(ctx, order{Check: true}, nil)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	_, err = p.Wait()
+	return err
+}
+
+func start(ctx context.Context, o order, stdio *[3]*os.File) (*Process, error) {
 	ours, theirs, err := socketPair()
 	if err != nil {
 		return nil, fmt.Errorf("connect to the lab process: %w", err)
 	}
 	defer theirs.Close()
-	p := &Process{control: ours, done: make(chan struct{})}
+	p := &Process{Control: newControl(ours), done: make(chan struct{})}
 	p.cmd = exec.CommandContext(ctx, "/proc/self/exe")
 	p.cmd.Args = []string{reexecName}
 	p.cmd.Env = []string{"GOMAXPROCS=" + fmt.Sprint(min(2, runtime.NumCPU()))}
@@ -72,7 +131,7 @@ func Start(ctx context.Context, input any, stdio *[3]*os.File) (*Process, error)
 		return nil, fmt.Errorf("start a lab process in new namespaces: %w", explain(err))
 	}
 	go p.wait()
-	if err := json.NewEncoder(ours).Encode(input); err != nil {
+	if err := p.Send(o); err != nil {
 		p.Kill()
 		<-p.done
 		return nil, fmt.Errorf("send the cell to the lab process: %w%s", err, p.complaint())
@@ -89,9 +148,6 @@ func namespaces() *syscall.SysProcAttr {
 		Pdeathsig:   syscall.SIGKILL,
 	}
 }
-
-// Output is what the lab process writes to its parent. It ends when the process does.
-func (p *Process) Output() io.Reader { return p.control }
 
 // Kill ends the lab process and all that lives in its namespaces. It may be called at any time.
 func (p *Process) Kill() { _ = p.cmd.Process.Kill() }
@@ -111,7 +167,7 @@ func (p *Process) wait() {
 }
 
 // Close releases the connection to the process, which must have ended.
-func (p *Process) Close() error { return p.control.Close() }
+func (p *Process) Close() error { return p.file.Close() }
 
 func (p *Process) complaint() string {
 	if s := strings.TrimSpace(p.stderr.String()); s != "" {
@@ -197,4 +253,17 @@ func (t *tail) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return string(t.b)
+}
+
+// PID returns the number of the lab process as this process sees it.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// WaitExit waits for the end of a process whose exit status is not a failure of the lab.
+func (p *Process) WaitExit() (exit int, err error) {
+	<-p.done
+	var failed *exec.ExitError
+	if p.err != nil && !errors.As(p.err, &failed) {
+		return 0, p.err
+	}
+	return p.cmd.ProcessState.ExitCode(), nil
 }

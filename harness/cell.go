@@ -1,0 +1,91 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/simrun/simrun/harness/lab"
+	"github.com/simrun/simrun/record"
+)
+
+// grace is how long a lab process may live beyond its command's deadline, to put the facts together.
+const grace = 20 * time.Second
+
+// A cell is one running cell as the scheduler sees it.
+type cell struct {
+	key   record.Key
+	start time.Time
+	lab   *lab.Process
+
+	mu    sync.Mutex // guards what follows
+	doing string
+}
+
+// startCell starts the lab process of a cell.
+func startCell(ctx context.Context, key record.Key, s *spec) (*cell, error) {
+	p, err := lab.Start(ctx, s, nil)
+	if err != nil {
+		return nil, err
+	}
+	return &cell{key: key, start: time.Now(), lab: p}, nil
+}
+
+// finish waits for the end of a cell and returns its facts. What goes wrong on the harness's side becomes
+// a harness error: it must never look like the failure of a config.
+func (c *cell) finish(timeout time.Duration) *record.Cell {
+	defer c.lab.Close()
+	deadline := time.AfterFunc(timeout+grace, c.lab.Kill)
+	defer deadline.Stop()
+	facts, err := c.read()
+	usage, exitErr := c.lab.Wait()
+	if err = errors.Join(err, exitErr); err != nil {
+		facts = &record.Cell{Outcome: record.HarnessError, Note: err.Error()}
+	}
+	facts.Key = c.key
+	facts.Clock = "real"
+	facts.RealSeconds = record.Seconds(time.Since(c.start).Seconds())
+	facts.CPUSeconds = record.Seconds(usage.CPU.Seconds())
+	facts.MaxRSS = max(facts.MaxRSS, usage.MaxRSS)
+	return facts
+}
+
+// read reads the messages of the lab process up to the facts.
+func (c *cell) read() (*record.Cell, error) {
+	for {
+		var m message
+		if err := c.lab.Receive(&m); errors.Is(err, io.EOF) {
+			return nil, errors.New("the lab process ended without a result")
+		} else if err != nil {
+			return nil, fmt.Errorf("read the lab process's result: %w", err)
+		}
+		if m.Cell != nil {
+			return m.Cell, nil
+		}
+		c.mu.Lock()
+		c.doing = m.Doing
+		c.mu.Unlock()
+	}
+}
+
+// status returns what the cell is known to wait for, and asks it for news.
+func (c *cell) status() Running {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_ = c.lab.Send(question{Doing: true}) // a cell that has just ended does not answer
+	return Running{Key: c.key, For: time.Since(c.start), Doing: c.doing}
+}
+
+// runShellCell runs a spec's command at the terminal of this process, in a lab.
+func runShellCell(ctx context.Context, s *spec) (exit int, err error) {
+	p, err := lab.Start(ctx, s, &[3]*os.File{os.Stdin, os.Stdout, os.Stderr})
+	if err != nil {
+		return 0, err
+	}
+	defer p.Close()
+	return p.WaitExit()
+}

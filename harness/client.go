@@ -1,0 +1,302 @@
+package harness
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sort"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/mod/module"
+
+	"github.com/simrun/simrun/fakeupstream"
+	"github.com/simrun/simrun/harness/lab"
+	"github.com/simrun/simrun/record"
+)
+
+// Folders of the client host. They are in a file system that only the cell has.
+const (
+	homeDir    = lab.Root + "/home"
+	goPath     = lab.Root + "/gopath"
+	modCache   = lab.Root + "/gopath/pkg/mod"
+	goCache    = lab.Root + "/gocache"
+	tmpDir     = lab.Root + "/tmp"
+	projectDir = lab.Root + "/project"
+	proxyTree  = lab.Root + "/proxy" // the modules as files: $file-proxy
+	caFile     = lab.Root + "/etc/ca.pem"
+	gitSystem  = lab.Root + "/etc/gitconfig"
+)
+
+// maxStderr bounds what is kept of a command's output.
+const maxStderr = 256 << 10
+
+// clientEnv returns the whole environment of a cell's command: nothing of the caller's gets in. The
+// config's own variables come last and win.
+func clientEnv(g *Go, config map[string]string, keys keys) []string {
+	env := map[string]string{
+		"HOME":              homeDir,
+		"PATH":              clientPath(g),
+		"TMPDIR":            tmpDir,
+		"GOPATH":            goPath,
+		"GOMODCACHE":        modCache,
+		"GOCACHE":           goCache,
+		"GOENV":             homeDir + "/.config/go/env",
+		"GOTELEMETRY":       "off",
+		"GOTOOLCHAIN":       "local",
+		"SSL_CERT_FILE":     caFile,
+		"SSL_CERT_DIR":      "/nonexistent",
+		"GIT_CONFIG_SYSTEM": gitSystem,
+	}
+	for k, v := range config {
+		env[k] = v
+	}
+	if db, set := swapSumDB(g, env, keys); set {
+		env["GOSUMDB"] = db
+	}
+	list := make([]string, 0, len(env))
+	for k, v := range env {
+		list = append(list, k+"="+v)
+	}
+	sort.Strings(list)
+	return list
+}
+
+// swapSumDB returns the GOSUMDB that means the same database with the key of the lab's own.
+// The go command takes a verifier key for a name that it knows by itself: dbDial in
+// cmd/go/internal/modfetch/sumdb.go.
+func swapSumDB(g *Go, env map[string]string, keys keys) (value string, set bool) {
+	value = g.SumDB
+	if v, ok := env["GOSUMDB"]; ok && v != "" {
+		value = v
+	}
+	fields := strings.Fields(value)
+	if len(fields) == 0 {
+		return "", false
+	}
+	db, ok := keys.SumDB[fields[0]]
+	switch {
+	case !ok:
+		return "", false
+	case len(fields) > 1:
+		return db.Verifier + " " + strings.Join(fields[1:], " "), true
+	case db.Name != fields[0]: // another host of a database, such as sum.golang.google.cn
+		return db.Verifier + " https://" + fields[0], true
+	}
+	return db.Verifier, true
+}
+
+// clientPath returns where the client host finds programs: the go command, git, and the system's.
+func clientPath(g *Go) string {
+	dirs := []string{filepath.Dir(g.Path)}
+	if git, err := exec.LookPath("git"); err == nil {
+		dirs = append(dirs, filepath.Dir(git))
+	}
+	return strings.Join(append(dirs, "/usr/local/bin", "/usr/bin", "/bin"), ":")
+}
+
+// furnish puts the files of the client host into place.
+func furnish(s *spec) error {
+	for _, dir := range []string{homeDir, goPath, goCache, tmpDir, filepath.Dir(caFile)} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	files := map[string]string{
+		caFile:                  string(s.Keys.CA),
+		gitSystem:               "[http]\n\tsslCAInfo = " + caFile + "\n[safe]\n\tdirectory = *\n",
+		homeDir + "/.netrc":     s.Config.Netrc,
+		homeDir + "/.gitconfig": s.Config.GitConfig,
+	}
+	for name, content := range files {
+		if content == "" {
+			continue
+		}
+		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+			return err
+		}
+	}
+	if err := os.Symlink(filepath.Join(s.Universe, "proxy"), proxyTree); err != nil {
+		return err
+	}
+	return copyProject(s.Project, projectDir)
+}
+
+// copyProject copies the files of a module that the go command looks at: not version control, not nested
+// modules, not vendored packages of other tools.
+func copyProject(from, to string) error {
+	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(from, path)
+		if err != nil {
+			return err
+		}
+		target := filepath.Join(to, rel)
+		switch {
+		case d.IsDir() && rel != "." && (d.Name() == ".git" || isModule(path)):
+			return fs.SkipDir
+		case d.IsDir():
+			return os.MkdirAll(target, 0o755)
+		case !d.Type().IsRegular():
+			return nil // sockets, devices and links have no say in a module
+		}
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(target, content, 0o644)
+	})
+}
+
+func isModule(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, "go.mod"))
+	return err == nil
+}
+
+// An ending is how a command of the client host ended.
+type ending struct {
+	outcome record.Outcome
+	exit    int
+	stderr  string
+	took    time.Duration
+	usage   lab.Usage
+}
+
+// runCommand runs the cell's command on the client host, in a process group of its own, until it ends or
+// the deadline has come.
+func runCommand(n *lab.Network, s *spec) (ending, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), s.Timeout)
+	defer cancel()
+	var output limited
+	cmd := exec.CommandContext(ctx, s.Command[0], s.Command[1:]...)
+	cmd.Env, cmd.Dir = s.Env, projectDir
+	cmd.Stdout, cmd.Stderr = &output, &output
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // git outlives go else
+	cmd.WaitDelay = time.Second
+	n.Begin()
+	begin := time.Now()
+	if err := n.OnClient(cmd.Start); err != nil {
+		return ending{}, fmt.Errorf("start %s: %w", s.Command[0], err)
+	}
+	err := cmd.Wait()
+	e := ending{outcome: record.OK, took: time.Since(begin), stderr: output.String(), usage: lab.UsageOf(cmd.ProcessState)}
+	e.exit = cmd.ProcessState.ExitCode()
+	switch {
+	case ctx.Err() != nil:
+		e.outcome = record.Hang
+	case e.exit != 0:
+		e.outcome = record.Error
+	case err != nil && !errors.Is(err, exec.ErrWaitDelay):
+		return e, fmt.Errorf("wait for %s: %w", s.Command[0], err)
+	}
+	return e, nil
+}
+
+// runShell runs a command of a person on the client host, at the terminal.
+func runShell(n *lab.Network, s *spec) (exit int, err error) {
+	cmd := exec.Command(s.Command[0], s.Command[1:]...)
+	cmd.Env, cmd.Dir = s.Env, projectDir
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	n.Begin()
+	if err := n.OnClient(cmd.Start); err != nil {
+		return 0, fmt.Errorf("start %s: %w", s.Command[0], err)
+	}
+	err = cmd.Wait()
+	var failed *exec.ExitError
+	if err != nil && !errors.As(err, &failed) {
+		return 0, err
+	}
+	return cmd.ProcessState.ExitCode(), nil
+}
+
+// limited keeps the first half and the last half of maxStderr bytes.
+type limited struct {
+	head, tail bytes.Buffer
+	cut        bool
+}
+
+func (l *limited) Write(p []byte) (int, error) {
+	n := len(p)
+	if room := maxStderr/2 - l.head.Len(); room > 0 {
+		l.head.Write(p[:min(room, len(p))])
+		p = p[min(room, len(p)):]
+	}
+	l.tail.Write(p)
+	if over := l.tail.Len() - maxStderr/2; over > 0 {
+		l.tail.Next(over)
+		l.cut = true
+	}
+	return n, nil
+}
+
+func (l *limited) String() string {
+	if l.cut {
+		return l.head.String() + "\n[...]\n" + l.tail.String()
+	}
+	return l.head.String() + l.tail.String()
+}
+
+// downloaded returns what the module cache holds, compared with the true modules.
+func downloaded(u *fakeupstream.Universe, requests []record.Request) []record.Module {
+	true_ := map[module.Version]string{}
+	for _, m := range u.Modules {
+		true_[module.Version{Path: m.Path, Version: m.Version}] = m.Sum
+	}
+	asked := lookups(requests)
+	var all []record.Module
+	root := filepath.Join(modCache, "cache", "download")
+	_ = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".ziphash") {
+			return nil // an empty cache has no such folder
+		}
+		m, ok := cachedModule(strings.TrimPrefix(path, root+"/"))
+		if !ok {
+			return nil
+		}
+		sum, _ := os.ReadFile(path)
+		r := record.Module{Path: m.Path, Version: m.Version, Sum: strings.TrimSpace(string(sum)), Checked: asked[m]}
+		r.Good = r.Sum == true_[m]
+		all = append(all, r)
+		return nil
+	})
+	return all
+}
+
+// cachedModule reads a name such as example.com/m/@v/v1.0.0.ziphash.
+func cachedModule(name string) (m module.Version, ok bool) {
+	escPath, file, ok := strings.Cut(name, "/@v/")
+	if !ok {
+		return m, false
+	}
+	var err1, err2 error
+	m.Path, err1 = module.UnescapePath(escPath)
+	m.Version, err2 = module.UnescapeVersion(strings.TrimSuffix(file, ".ziphash"))
+	return m, err1 == nil && err2 == nil
+}
+
+// lookups returns the modules that a checksum database has answered for.
+func lookups(requests []record.Request) map[module.Version]bool {
+	asked := map[module.Version]bool{}
+	for _, r := range requests {
+		_, what, found := strings.Cut(r.Path, "/lookup/")
+		escPath, escVersion, at := strings.Cut(what, "@")
+		if !found || !at || r.Status != 200 {
+			continue
+		}
+		path, err1 := module.UnescapePath(escPath)
+		version, err2 := module.UnescapeVersion(escVersion)
+		if err1 == nil && err2 == nil {
+			asked[module.Version{Path: path, Version: version}] = true
+		}
+	}
+	return asked
+}

@@ -1,0 +1,125 @@
+package harness
+
+import (
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/simrun/simrun/dnsfake"
+	"github.com/simrun/simrun/fakeupstream"
+	"github.com/simrun/simrun/harness/lab"
+	"github.com/simrun/simrun/record"
+	"github.com/simrun/simrun/scenarios"
+)
+
+// dnsFaults puts the DNS faults of name server number i before a handler.
+func (in *internet) dnsFaults(h dns.Handler, i int) dns.Handler {
+	for n, f := range in.faults {
+		if f.DNS == nil || !slices.Contains(f.Target.Nameserver, i) {
+			continue
+		}
+		rng := rand.New(rand.NewPCG(in.seed, uint64(n)<<32|uint64(i)))
+		lie := dnsfake.Fault(*f.DNS, rng, func() { f.bit.Add(1) })
+		h = dnsfake.When(func(*dns.Msg) bool { return in.active(f) }, lie)(h)
+	}
+	return h
+}
+
+// streamFaults returns the stream faults of host number i of the world.
+func (in *internet) streamFaults(i int) []lab.StreamFault {
+	var all []lab.StreamFault
+	for _, f := range in.faults {
+		if f.Stream != nil && slices.Contains(f.Target.Hosts, i) {
+			all = append(all, lab.StreamFault{Fault: f.Fault, Bit: f.bit})
+		}
+	}
+	return all
+}
+
+// httpFaults puts the HTTP faults of host number i of the world before a handler.
+func (in *internet) httpFaults(h http.Handler, i int) http.Handler {
+	for _, f := range in.faults {
+		if f.HTTP == nil || !slices.Contains(f.Target.Hosts, i) {
+			continue
+		}
+		bites := func(r *http.Request) bool {
+			if !in.active(f) || !matches(f.HTTP, r) {
+				return false
+			}
+			f.bit.Add(1)
+			return true
+		}
+		h = fakeupstream.When(bites, wrong(f.HTTP))(h)
+	}
+	return h
+}
+
+// matches reports whether a request is one that the fault is about.
+func matches(f *scenarios.HTTPFault, r *http.Request) bool {
+	if f.Method != "" && !strings.EqualFold(f.Method, r.Method) {
+		return false
+	}
+	return f.Path == "" || scenarios.Glob(f.Path, r.URL.Path)
+}
+
+// wrong returns the wrapper of all that a fault declares; a delay comes before what follows it.
+func wrong(f *scenarios.HTTPFault) fakeupstream.Middleware {
+	return func(h http.Handler) http.Handler {
+		switch {
+		case f.Status != 0:
+			h = fakeupstream.Status(f.Status, f.Body, f.RetryAfter)(h)
+		case f.Hang:
+			h = fakeupstream.Hang()(h)
+		}
+		if f.StallAfter != nil {
+			h = fakeupstream.StallAfter(*f.StallAfter)(h)
+		}
+		if f.CutAfter != nil {
+			h = fakeupstream.CutAfter(*f.CutAfter)(h)
+		}
+		if f.Delay > 0 {
+			h = fakeupstream.Delay(f.Delay)(h)
+		}
+		return h
+	}
+}
+
+// A queryLog keeps the DNS queries that came over TCP. It may be used concurrently.
+type queryLog struct {
+	mu      sync.Mutex
+	queries []tcpQuery
+}
+
+type tcpQuery struct {
+	dnsfake.Query
+	server string
+}
+
+// add returns the observer of one name server.
+func (l *queryLog) add(server string) func(dnsfake.Query) {
+	return func(q dnsfake.Query) {
+		if q.Net != "tcp" {
+			return // the packet link has seen it
+		}
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.queries = append(l.queries, tcpQuery{q, server})
+	}
+}
+
+// records returns the queries with times since the start of the go command.
+func (l *queryLog) records(begin time.Time) []record.Query {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var all []record.Query
+	for _, q := range l.queries {
+		at := record.Seconds(q.Time.Sub(begin).Seconds())
+		all = append(all, record.Query{Start: at, End: at, Server: q.server, Net: q.Net, Name: q.Name, Type: q.Type, Answer: q.Rcode})
+	}
+	return all
+}

@@ -1,0 +1,225 @@
+package harness
+
+import (
+	"encoding/json"
+	"fmt"
+	"log"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/simrun/simrun/fakeupstream"
+	"github.com/simrun/simrun/harness/lab"
+	"github.com/simrun/simrun/record"
+)
+
+// Reexec turns this process into a lab process if simrun started it as one, and does not return then.
+// It must be called first in main, and first in TestMain of tests that run cells.
+func Reexec() { lab.Reexec(runInside) }
+
+// runInside is the life of a lab process: it makes one cell's internet and client host, runs the cell's
+// command there, and sends what was seen to its parent.
+func runInside(input json.RawMessage, parent *lab.Control) error {
+	log.SetFlags(0)
+	start := time.Now()
+	var s spec
+	if err := json.Unmarshal(input, &s); err != nil {
+		return fmt.Errorf("read the cell: %w", err)
+	}
+	universe, err := fakeupstream.OpenUniverse(s.Universe)
+	if err != nil {
+		return err
+	}
+	if err := lab.Mount(lab.Files{ResolvConf: resolvConf(&s), Hosts: "127.0.0.1 localhost\n::1 localhost\n"}); err != nil {
+		return err
+	}
+	if err := furnish(&s); err != nil {
+		return fmt.Errorf("furnish the client host: %w", err)
+	}
+	in, err := newInternet(&s, universe)
+	if err != nil {
+		return err
+	}
+	setup := time.Since(start)
+	if s.Shell {
+		return shellInside(in, &s)
+	}
+	go answer(parent, in)
+	end, err := runCommand(in.network, &s)
+	if err != nil {
+		return err
+	}
+	cell := in.facts(end)
+	cell.SetupTime = record.Seconds(setup.Seconds())
+	return parent.Send(message{Cell: cell})
+}
+
+func shellInside(in *internet, s *spec) error {
+	exit, err := runShell(in.network, s)
+	if err != nil {
+		return err
+	}
+	os.Exit(exit)
+	return nil
+}
+
+// answer tells the scheduler what the cell waits for, whenever it asks.
+func answer(parent *lab.Control, in *internet) {
+	for {
+		var q question
+		if parent.Receive(&q) != nil {
+			os.Exit(1) // the scheduler is gone
+		}
+		doing := ""
+		if w := in.waiting(in.observe()); len(w) > 0 {
+			doing = w[0]
+		}
+		_ = parent.Send(message{Doing: doing})
+	}
+}
+
+// resolvConf returns the client's resolv.conf: the world's name servers, which have the first addresses.
+func resolvConf(s *spec) string {
+	var servers []netip.Addr
+	for i := range s.World.Nameservers {
+		servers = append(servers, lab.HostAddrs(i, "ipv4")...)
+	}
+	return lab.ResolvConf(servers, s.World.Resolver)
+}
+
+// facts puts together what was seen of the cell.
+func (in *internet) facts(e ending) *record.Cell {
+	c := in.observe()
+	c.Outcome, c.Exit, c.Stderr = e.outcome, e.exit, e.stderr
+	c.Seconds = record.Seconds(e.took.Seconds())
+	c.ClientCPU, c.MaxRSS = record.Seconds(e.usage.CPU.Seconds()), e.usage.MaxRSS
+	c.Modules = downloaded(in.universe, c.Requests)
+	for _, f := range in.faults {
+		c.Faults = append(c.Faults, record.FaultCount{Fault: f.String(), Bit: f.bit.Load()})
+	}
+	if e.outcome == record.Hang {
+		c.Waiting = in.waiting(c)
+	}
+	return c
+}
+
+// observe returns what has been seen so far, at the servers and on the packet link.
+func (in *internet) observe() *record.Cell {
+	seen := in.network.Observe(in.proxyAt)
+	c := &record.Cell{Conns: seen.Conns, Queries: seen.Queries, Strays: seen.Strays, Lost: seen.Lost}
+	begin := time.Now().Add(-in.network.Since())
+	c.Queries = append(c.Queries, in.tcpDNS.records(begin)...)
+	slices.SortStableFunc(c.Queries, func(a, b record.Query) int { return compare(a.Start, b.Start) })
+	for _, r := range in.log.Requests() {
+		c.Requests = append(c.Requests, in.request(r))
+	}
+	slices.SortStableFunc(c.Requests, func(a, b record.Request) int { return compare(a.Start, b.Start) })
+	c.Hosts = contacted(c)
+	return c
+}
+
+func compare(a, b record.Seconds) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+// request turns what a server saw of a request into what the client lived of it.
+func (in *internet) request(r fakeupstream.Request) record.Request {
+	q := record.Request{Host: r.Host, Server: in.hostAt(r.Local), Proto: r.Proto, Method: r.Method, Path: r.Path,
+		Status: r.Status, Bytes: r.Bytes, Error: r.Err}
+	q.Conn, q.Start, q.First, q.End = in.network.Lived(lab.Exchange{
+		Client: r.Remote, Host: r.Local, Start: r.Start, First: r.First, End: r.End})
+	return q
+}
+
+// proxyAt returns the name of the forward proxy that connects from an address, "" for the client's own.
+func (in *internet) proxyAt(a netip.Addr) string {
+	for i, name := range in.forwardProxies {
+		if a == lab.Egress(i, a.Is6()) {
+			return name
+		}
+	}
+	return ""
+}
+
+// hostAt returns the name of the host at an address.
+func (in *internet) hostAt(a netip.AddrPort) string {
+	if s := in.byAddr[a]; s != nil {
+		return s.host.Name
+	}
+	return a.Addr().String()
+}
+
+// contacted returns the hosts in the order of first contact.
+func contacted(c *record.Cell) []string {
+	type contact struct {
+		at   record.Seconds
+		host string
+	}
+	var all []contact
+	for _, q := range c.Queries {
+		all = append(all, contact{q.Start, q.Server})
+	}
+	for _, n := range c.Conns {
+		all = append(all, contact{n.Start, n.Host})
+	}
+	slices.SortStableFunc(all, func(a, b contact) int { return compare(a.at, b.at) })
+	var hosts []string
+	for _, a := range all {
+		if !slices.Contains(hosts, a.host) {
+			hosts = append(hosts, a.host)
+		}
+	}
+	return hosts
+}
+
+// waiting says what was under way, the longest first, one line each.
+func (in *internet) waiting(c *record.Cell) []string {
+	type wait struct {
+		since record.Seconds
+		what  string
+	}
+	now := record.Seconds(in.network.Since().Seconds())
+	var all []wait
+	for _, q := range c.Queries {
+		if q.End == 0 && now-q.Start < 5 { // the resolver gives up after 5 s
+			all = append(all, wait{q.Start, fmt.Sprintf("%s to look up %s (%s)", strings.TrimPrefix(q.Server, "ns:"), q.Name, q.Type)})
+		}
+	}
+	for _, n := range c.Conns {
+		switch {
+		case n.End != 0 || strings.HasPrefix(n.Host, "ns:"):
+		case n.Established == 0:
+			all = append(all, wait{n.Start, fmt.Sprintf("%s (%s) to accept a connection", n.Host, n.Addr)})
+		case n.TLS && n.Secured == 0:
+			all = append(all, wait{n.Established, fmt.Sprintf("%s (%s) to finish the TLS handshake", n.Host, n.Addr)})
+		}
+	}
+	for _, r := range c.Requests {
+		if r.End != 0 || r.Method == "CONNECT" && r.First != 0 {
+			continue
+		}
+		part := "answer"
+		if r.First != 0 {
+			part = "finish the answer to"
+		}
+		all = append(all, wait{r.Start, fmt.Sprintf("%s to %s %s %s", r.Server, part, r.Method, r.Path)})
+	}
+	slices.SortStableFunc(all, func(a, b wait) int { return compare(a.since, b.since) })
+	lines := make([]string, 0, len(all))
+	for _, w := range all {
+		lines = append(lines, fmt.Sprintf("%s for %.1f s", w.what, float64(now-w.since)))
+	}
+	return lines
+}
+
+// projectFiles is where the files of a generated universe's own module are.
+func projectFiles(universe string) string { return filepath.Join(universe, "project") }

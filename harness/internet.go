@@ -1,0 +1,358 @@
+package harness
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/simrun/simrun/dnsfake"
+	"github.com/simrun/simrun/fakeupstream"
+	"github.com/simrun/simrun/harness/lab"
+	"github.com/simrun/simrun/scenarios"
+)
+
+// An internet is the running hosts of one cell's world: name servers, and whatever listens at each host.
+type internet struct {
+	world          *scenarios.World
+	keys           keys
+	universe       *fakeupstream.Universe
+	seed           uint64
+	network        *lab.Network
+	hosts          []lab.Host       // name servers first, then the world's hosts, one of each name
+	index          map[string]int   // of a host's name in hosts
+	faults         []runningFault   // in the order of the scenario
+	log            fakeupstream.Log // of all requests
+	dns            []*dnsfake.Server
+	tcpDNS         queryLog // queries over TCP, which the packet link does not follow
+	byAddr         map[netip.AddrPort]*service
+	forwardProxies []string // names, in the order of their addresses
+
+	mu  sync.Mutex // guards what follows
+	dbs map[string]*fakeupstream.ChecksumDB
+}
+
+// A runningFault is a declared fault and how often it bit.
+type runningFault struct {
+	*scenarios.Fault
+	bit *atomic.Int64
+}
+
+// A service is what listens on one port of one host. Its server starts with the first connection.
+type service struct {
+	host   *scenarios.Host
+	addr   string // name:port
+	secure bool
+	stream *lab.StreamLink
+	start  func() *connQueue
+}
+
+// newInternet makes the hosts of a spec and their network. It must be called by a lab process.
+func newInternet(s *spec, u *fakeupstream.Universe) (*internet, error) {
+	in := &internet{world: s.World, keys: s.Keys, universe: u, seed: s.Seed,
+		index: map[string]int{}, byAddr: map[netip.AddrPort]*service{}, dbs: map[string]*fakeupstream.ChecksumDB{}}
+	for i := range s.Faults {
+		in.faults = append(in.faults, runningFault{&s.Faults[i], new(atomic.Int64)})
+	}
+	in.placeHosts()
+	network, err := lab.NewNetwork(lab.Config{Hosts: in.hosts, Faults: in.packetFaults(), Seed: s.Seed})
+	if err != nil {
+		return nil, err
+	}
+	in.network = network
+	if err := in.serveNames(); err != nil {
+		return nil, err
+	}
+	return in, in.serveHosts()
+}
+
+// placeHosts gives every name an address. Hosts of the world that differ only by port share one.
+func (in *internet) placeHosts() {
+	for _, ns := range in.world.Nameservers {
+		in.place(lab.Host{Name: "ns:" + ns.Name, TCP: []uint16{53}, UDP: []uint16{53}, Link: ns.Link}, scenarios.FamilyIPv4)
+	}
+	for i := range in.world.Hosts {
+		h := &in.world.Hosts[i]
+		at, known := in.index[h.Name]
+		if !known {
+			at = in.place(lab.Host{Name: h.Name, Link: h.Link}, h.Family)
+		}
+		in.hosts[at].TCP = append(in.hosts[at].TCP, ports(h)...)
+	}
+}
+
+func (in *internet) place(h lab.Host, family scenarios.Family) int {
+	n := len(in.hosts)
+	h.Addrs = lab.HostAddrs(n, family)
+	in.hosts = append(in.hosts, h)
+	in.index[h.Name] = n
+	return n
+}
+
+// ports returns the ports that a host of the world listens on.
+func ports(h *scenarios.Host) []uint16 {
+	switch {
+	case h.Port != 0:
+		return []uint16{uint16(h.Port)}
+	case h.Role == scenarios.RoleForwardProxy:
+		return []uint16{8080}
+	}
+	return []uint16{443, 80}
+}
+
+// secure reports whether a port of a host speaks TLS.
+func secure(h *scenarios.Host, port uint16) bool {
+	return h.Role != scenarios.RoleForwardProxy && port != 80
+}
+
+// packetFaults returns the packet faults with the places that they are about.
+func (in *internet) packetFaults() []lab.PacketFault {
+	var all []lab.PacketFault
+	for _, f := range in.faults {
+		if f.Packet == nil {
+			continue
+		}
+		p := lab.PacketFault{Fault: f.Fault, Bit: f.bit}
+		for _, i := range f.Target.Nameserver {
+			p.At = append(p.At, lab.Place{Host: in.index["ns:"+in.world.Nameservers[i].Name]})
+		}
+		for _, i := range f.Target.Hosts {
+			h := &in.world.Hosts[i]
+			p.At = append(p.At, lab.Place{Host: in.index[h.Name], Port: uint16(h.Port)})
+		}
+		all = append(all, p)
+	}
+	return all
+}
+
+// active reports whether a fault is in force now.
+func (in *internet) active(f runningFault) bool { return f.Active(in.network.Since()) }
+
+// serveNames starts the name servers.
+func (in *internet) serveNames() error {
+	zone := dnsfake.Zone{}
+	for _, h := range in.hosts[len(in.world.Nameservers):] {
+		zone[h.Name] = h.Addrs
+	}
+	honest := dnsfake.Handler(zone, time.Minute)
+	for i, ns := range in.world.Nameservers {
+		h := in.dnsFaults(honest, i)
+		h = dnsfake.Observe(in.tcpDNS.add("ns:" + ns.Name))(h)
+		s, err := dnsfake.Listen(netip.AddrPortFrom(in.hosts[i].Addrs[0], 53).String(), h)
+		if err != nil {
+			return fmt.Errorf("start name server %s: %w", ns.Name, err)
+		}
+		in.dns = append(in.dns, s)
+	}
+	return nil
+}
+
+// serveHosts listens on every port of the world and hands the connections to the hosts.
+func (in *internet) serveHosts() error {
+	open := map[uint16]bool{}
+	for i := range in.world.Hosts {
+		h := &in.world.Hosts[i]
+		handler, err := in.handler(h)
+		if err != nil {
+			return err
+		}
+		handler = in.log.Observe(in.httpFaults(handler, i))
+		for _, port := range ports(h) {
+			open[port] = true
+			in.addService(h, i, port, handler)
+		}
+	}
+	for port := range open {
+		l, err := in.network.Listen(port)
+		if err != nil {
+			return fmt.Errorf("listen on port %d of the internet: %w", port, err)
+		}
+		go in.accept(l)
+	}
+	return nil
+}
+
+func (in *internet) addService(h *scenarios.Host, i int, port uint16, handler http.Handler) {
+	addr := fmt.Sprintf("%s:%d", h.Name, port)
+	s := &service{host: h, addr: addr, secure: secure(h, port), stream: in.network.NewStreamLink(addr, in.seed, in.streamFaults(i))}
+	s.start = sync.OnceValue(func() *connQueue { return s.serve(handler, in.keys.Leaves[h.Name]) })
+	for _, a := range in.hosts[in.index[h.Name]].Addrs {
+		in.byAddr[netip.AddrPortFrom(a, port)] = s
+	}
+}
+
+// accept hands each connection to the host that it was made to, through the host's stream link.
+func (in *internet) accept(l net.Listener) {
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		s := in.byAddr[unmapped(conn.LocalAddr())]
+		if s == nil { // the link lets nothing else through
+			conn.Close()
+			continue
+		}
+		end, err := s.stream.Connect(conn)
+		if err != nil {
+			log.Printf("stream link of %s: %v", s.addr, err)
+			conn.Close()
+			continue
+		}
+		s.start().push(end)
+	}
+}
+
+// unmapped returns a TCP address without the IPv6 form of IPv4 that a dual-stack listener shows.
+func unmapped(a net.Addr) netip.AddrPort {
+	ap := a.(*net.TCPAddr).AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}
+
+// serve starts the HTTP server of a service.
+func (s *service) serve(handler http.Handler, leaf []byte) *connQueue {
+	q := &connQueue{conns: make(chan net.Conn, 64), addr: s.addr}
+	server := &http.Server{Handler: handler, ErrorLog: log.New(io.Discard, "", 0)}
+	if !s.secure {
+		go server.Serve(q)
+		return q
+	}
+	cert, err := tls.X509KeyPair(leaf, leaf)
+	if err != nil {
+		log.Printf("certificate of %s: %v", s.addr, err)
+	}
+	server.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}}
+	go server.ServeTLS(q, "", "")
+	return q
+}
+
+// A connQueue is a net.Listener of connections that were accepted elsewhere.
+type connQueue struct {
+	conns chan net.Conn
+	addr  string
+}
+
+func (q *connQueue) push(c net.Conn)           { q.conns <- c }
+func (q *connQueue) Accept() (net.Conn, error) { return <-q.conns, nil }
+func (q *connQueue) Close() error              { return nil }
+func (q *connQueue) Addr() net.Addr            { return hostAddr(q.addr) }
+
+type hostAddr string
+
+func (hostAddr) Network() string  { return "tcp" }
+func (a hostAddr) String() string { return string(a) }
+
+// handler returns the honest server of a host's role.
+func (in *internet) handler(h *scenarios.Host) (http.Handler, error) {
+	switch h.Role {
+	case scenarios.RoleModuleProxy:
+		return in.moduleProxy(h)
+	case scenarios.RoleChecksumDB:
+		return in.lazily(func() (http.Handler, error) { return in.checksumDB(h.Name) }), nil
+	case scenarios.RoleVCS:
+		return fakeupstream.VCS(filepath.Join(in.universe.Dir, "git")), nil
+	case scenarios.RoleForwardProxy:
+		n := len(in.forwardProxies)
+		in.forwardProxies = append(in.forwardProxies, h.Name)
+		if err := in.network.AddEgress(n); err != nil {
+			return nil, err
+		}
+		return &fakeupstream.ForwardProxy{Dial: in.dialer(n)}, nil
+	}
+	return nil, fmt.Errorf("host %s has the role %q, which nothing plays", h.Name, h.Role)
+}
+
+func (in *internet) moduleProxy(h *scenarios.Host) (http.Handler, error) {
+	p := &fakeupstream.ModuleProxy{Tree: os.DirFS(filepath.Join(in.universe.Dir, "proxy"))}
+	if !h.Private {
+		private := map[string]bool{}
+		for _, m := range in.universe.Modules {
+			private[m.Path] = private[m.Path] || m.Private
+		}
+		p.Knows = func(path string) bool { return !private[path] }
+	}
+	return in.lazily(func() (http.Handler, error) {
+		for _, name := range h.SumDB {
+			db, err := in.checksumDB(name)
+			if err != nil {
+				return nil, err
+			}
+			p.ChecksumDBs = append(p.ChecksumDBs, db)
+		}
+		return p, nil
+	}), nil
+}
+
+// lazily makes a handler when it is first needed: most cells need few of the world's hosts.
+func (in *internet) lazily(make func() (http.Handler, error)) http.Handler {
+	made := sync.OnceValues(make)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h, err := made()
+		if err != nil {
+			log.Printf("serve %s: %v", r.Host, err)
+			panic(http.ErrAbortHandler)
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// checksumDB returns the checksum database of a name, the same one for all who serve it.
+func (in *internet) checksumDB(name string) (*fakeupstream.ChecksumDB, error) {
+	key, ok := in.keys.SumDB[name]
+	if !ok {
+		return nil, fmt.Errorf("checksum database %q has no key", name)
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if db := in.dbs[name]; db != nil {
+		return db, nil
+	}
+	var public []fakeupstream.Module
+	for _, m := range in.universe.Modules {
+		if !m.Private {
+			public = append(public, m)
+		}
+	}
+	db, err := fakeupstream.NewChecksumDB(key.Name, key.Signer, public)
+	in.dbs[name] = db
+	return db, err
+}
+
+// dialer returns how forward proxy number n reaches the internet: over the packet link, as the client
+// does, from an address of its own and by the client's name servers.
+func (in *internet) dialer(n int) func(ctx context.Context, network, addr string) (net.Conn, error) {
+	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
+		to, err := netip.ParseAddrPort(addr)
+		if err != nil {
+			return nil, err
+		}
+		return in.network.DialFrom(ctx, network, lab.Egress(n, to.Addr().Is6()), to)
+	}
+	resolver := &net.Resolver{PreferGo: true, Dial: dial}
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		host, port, err := net.SplitHostPort(addr)
+		if err != nil {
+			return nil, err
+		}
+		ips, err := resolver.LookupNetIP(ctx, "ip", host)
+		if err != nil {
+			return nil, err
+		}
+		for _, ip := range ips {
+			var conn net.Conn
+			if conn, err = dial(ctx, network, net.JoinHostPort(ip.Unmap().String(), port)); err == nil {
+				return conn, nil
+			}
+		}
+		return nil, err
+	}
+}

@@ -1,0 +1,216 @@
+package harness
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/simrun/simrun/record"
+	"github.com/simrun/simrun/verdict"
+)
+
+// A Status is how far a run is.
+type Status struct {
+	Done, Total   int
+	Running       []Running     // the longest-running first
+	Elapsed, Left time.Duration // Left is an estimate; negative means unknown
+}
+
+// Running is one cell that is under way.
+type Running struct {
+	record.Key
+	For   time.Duration
+	Doing string // what it waits for; empty: it works, or nothing is known yet
+}
+
+const (
+	tick        = 100 * time.Millisecond // how often the cells' use of the CPU is looked at
+	busy        = 20 * time.Millisecond  // CPU time in a tick from which a cell counts as working
+	cellMemory  = 64 << 20               // bytes that a cell is given room for
+	mostCells   = 512                    // that live at once, however much memory there is
+	statusEvery = 3                      // ticks
+)
+
+// Run runs the cells and hands each to emit as it ends, already judged. A cell that waits takes no slot:
+// the next one starts when fewer than Options.Jobs cells work, as long as there is memory for it.
+// emit and progress are called from one goroutine; an error of emit ends the run. When ctx ends, cells
+// that are under way are ended and not emitted.
+func (p *Plan) Run(ctx context.Context, emit func(*record.Cell) error, progress func(Status)) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	r := &runner{plan: p, ended: make(chan *record.Cell), live: map[record.Key]*cell{}, cpu: map[int]time.Duration{}, working: map[record.Key]bool{}, begin: time.Now()}
+	defer r.drain(cancel)
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	for ticks := 0; r.done < len(p.cells); ticks++ {
+		r.startSome(ctx)
+		if ticks%statusEvery == 0 && progress != nil {
+			progress(r.status())
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case c := <-r.ended:
+			delete(r.live, c.Key)
+			delete(r.working, c.Key)
+			r.done++
+			verdict.Judge(&p.header, c)
+			if err := emit(c); err != nil {
+				return err
+			}
+		case <-ticker.C:
+			r.look()
+		}
+	}
+	if progress != nil {
+		progress(r.status())
+	}
+	return nil
+}
+
+// A runner is the running state of a run.
+type runner struct {
+	plan    *Plan
+	begin   time.Time
+	next    int // index of the cell that starts next
+	done    int
+	live    map[record.Key]*cell
+	working map[record.Key]bool
+	cpu     map[int]time.Duration // used so far, by lab process
+	ended   chan *record.Cell
+}
+
+// startSome starts cells while there is room.
+func (r *runner) startSome(ctx context.Context) {
+	for r.next < len(r.plan.cells) && len(r.working) < r.plan.options.Jobs && len(r.live) < mostCells && r.memory() {
+		c := r.plan.cells[r.next]
+		r.next++
+		r.start(ctx, c)
+	}
+}
+
+// memory reports whether there is room for one more cell. Without live cells there always is.
+func (r *runner) memory() bool {
+	return len(r.live) == 0 || len(r.live)%8 != 0 || availableMemory() > cellMemory*8
+}
+
+func (r *runner) start(ctx context.Context, c planned) {
+	running, err := startCell(ctx, c.key, c.spec)
+	if err != nil {
+		r.live[c.key], r.working[c.key] = nil, true
+		go func() { r.ended <- &record.Cell{Key: c.key, Outcome: record.HarnessError, Note: err.Error()} }()
+		return
+	}
+	r.live[c.key], r.working[c.key] = running, true
+	go func() { r.ended <- running.finish(c.spec.Timeout) }()
+}
+
+// drain ends what is under way and waits for it.
+func (r *runner) drain(cancel func()) {
+	cancel()
+	for range len(r.live) {
+		<-r.ended
+	}
+}
+
+// look finds out which of the live cells work and which wait.
+func (r *runner) look() {
+	if r.next == len(r.plan.cells) {
+		return // nobody needs a slot
+	}
+	used := treeCPU()
+	for key, c := range r.live {
+		if c == nil {
+			continue
+		}
+		pid := c.lab.PID()
+		before, known := r.cpu[pid]
+		r.cpu[pid] = used[pid]
+		if works := !known || used[pid]-before >= busy; works {
+			r.working[key] = true
+		} else {
+			delete(r.working, key)
+		}
+	}
+}
+
+func (r *runner) status() Status {
+	s := Status{Done: r.done, Total: len(r.plan.cells), Elapsed: time.Since(r.begin), Left: -1}
+	for _, c := range r.live {
+		if c != nil {
+			s.Running = append(s.Running, Running{Key: c.key, For: time.Since(c.start)})
+		}
+	}
+	slices.SortFunc(s.Running, func(a, b Running) int { return int(b.For - a.For) })
+	for i := range min(3, len(s.Running)) {
+		s.Running[i] = r.live[s.Running[i].Key].status()
+	}
+	if r.done > 0 {
+		s.Left = time.Duration(float64(s.Elapsed) / float64(r.done) * float64(s.Total-r.done))
+	}
+	return s
+}
+
+// clockTick is the unit of CPU times in /proc: USER_HZ is 100 on every architecture that Go runs on.
+const clockTick = 10 * time.Millisecond
+
+// treeCPU returns the CPU time that each process and its living descendants have used so far.
+func treeCPU() map[int]time.Duration {
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	parent, used := map[int]int{}, map[int]time.Duration{}
+	for _, name := range stats {
+		if pid, ppid, cpu, ok := readStat(name); ok {
+			parent[pid], used[pid] = ppid, cpu
+		}
+	}
+	total := map[int]time.Duration{}
+	for pid, cpu := range used {
+		for p, hops := pid, 0; p > 1 && hops < 64; p, hops = parent[p], hops+1 {
+			total[p] += cpu
+		}
+	}
+	return total
+}
+
+// readStat reads /proc/PID/stat, see proc_pid_stat(5). CPU is that of the process and of those of its
+// children that it has waited for.
+func readStat(name string) (pid, ppid int, cpu time.Duration, ok bool) {
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return 0, 0, 0, false // it has ended
+	}
+	pidText, rest, _ := strings.Cut(string(b), " ")
+	f := strings.Fields(rest[strings.LastIndexByte(rest, ')')+1:]) // the name may hold anything
+	if len(f) < 15 {
+		return 0, 0, 0, false
+	}
+	pid, _ = strconv.Atoi(pidText)
+	ppid, _ = strconv.Atoi(f[1])
+	for _, ticks := range f[11:15] { // utime stime cutime cstime
+		n, _ := strconv.ParseInt(ticks, 10, 64)
+		cpu += time.Duration(n) * clockTick
+	}
+	return pid, ppid, cpu, true
+}
+
+// availableMemory returns the bytes that programs can still take, see proc_meminfo(5).
+func availableMemory() int64 {
+	f, err := os.Open("/proc/meminfo")
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	for s := bufio.NewScanner(f); s.Scan(); {
+		var kib int64
+		if n, _ := fmt.Sscanf(s.Text(), "MemAvailable: %d kB", &kib); n == 1 {
+			return kib << 10
+		}
+	}
+	return 0
+}

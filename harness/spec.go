@@ -1,0 +1,42 @@
+package harness
+
+import (
+	"time"
+
+	"github.com/simrun/simrun/record"
+	"github.com/simrun/simrun/scenarios"
+)
+
+// A spec is all that a lab process must know to run one cell. It crosses the process boundary as JSON.
+type spec struct {
+	World    *scenarios.World
+	Faults   []scenarios.Fault
+	Config   *scenarios.Config
+	Project  string // folder of the module that the command runs on
+	Universe string // folder of the modules that the internet serves
+	Keys     keys
+	Command  []string // with the absolute path of the program first
+	Env      []string // complete
+	Timeout  time.Duration
+	Seed     uint64
+	Shell    bool // the command has this process's standard input and output, and no deadline
+}
+
+// keys are the secrets of a run's internet: who signs for which host.
+type keys struct {
+	CA     []byte            // certificate that the client trusts, PEM
+	Leaves map[string][]byte // certificate and key by host, PEM
+	SumDB  map[string]dbKey  // by the host that serves the checksum database
+}
+
+// A dbKey is the name of a checksum database and its key pair in the form of golang.org/x/mod/sumdb/note.
+type dbKey struct{ Name, Signer, Verifier string }
+
+// A message is what a lab process sends to the scheduler, one JSON value each.
+type message struct {
+	Doing string       `json:",omitempty"` // answer to the question what the cell waits for
+	Cell  *record.Cell `json:",omitempty"` // the end
+}
+
+// A question is what the scheduler sends to a lab process after the spec.
+type question struct{ Doing bool }
