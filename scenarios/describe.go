@@ -1,0 +1,99 @@
+package scenarios
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+)
+
+// String returns the fault as one line in the words of the language, such as
+// "goproxy.cn packet loss=100% from=5s".
+func (f *Fault) String() string {
+	w := words{f.Target.Pattern, f.Layer()}
+	switch {
+	case f.Packet != nil:
+		f.Packet.describe(&w)
+	case f.Stream != nil:
+		f.Stream.describe(&w)
+	case f.DNS != nil:
+		f.DNS.describe(&w)
+	case f.HTTP != nil:
+		f.HTTP.describe(&w)
+	}
+	w.add("from", f.From)
+	w.add("until", f.Until)
+	return strings.Join(w, " ")
+}
+
+// words are the parts of a description.
+type words []string
+
+// set adds key=value.
+func (w *words) set(key string, value any) { *w = append(*w, fmt.Sprintf("%s=%v", key, value)) }
+
+// add adds key=value unless the value is zero, which means that the file does not say.
+func (w *words) add(key string, value any) {
+	if !reflect.ValueOf(value).IsZero() {
+		w.set(key, value)
+	}
+}
+
+func (p *PacketFault) describe(w *words) {
+	w.add("loss", p.Loss)
+	w.add("delay", p.Delay)
+	w.add("jitter", p.Jitter)
+	w.add("rate", p.Rate)
+	w.add("queue", p.Queue)
+	w.add("reject", p.Reject)
+	w.add("direction", p.Direction)
+	w.add("family", p.Family)
+}
+
+func (s *StreamFault) describe(w *words) {
+	w.add("type", s.Type)
+	w.add("stream", s.Stream)
+	if s.Toxicity != 1 {
+		w.add("toxicity", s.Toxicity)
+	}
+	var names []string
+	for name := range s.Attributes {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		w.set(name, s.Attributes[name])
+	}
+}
+
+func (d *DNSFault) describe(w *words) {
+	w.add("name", d.Name)
+	w.add("type", d.Type)
+	w.add("delay", d.Delay)
+	w.add("jitter", d.Jitter)
+	w.add("drop", d.Drop)
+	w.add("answer", d.Answer)
+}
+
+func (h *HTTPFault) describe(w *words) {
+	w.add("path", h.Path)
+	w.add("method", h.Method)
+	w.add("status", h.Status)
+	w.add("retry-after", h.RetryAfter)
+	w.add("delay", h.Delay)
+	w.add("hang", h.Hang)
+	if h.StallAfter != nil {
+		w.add("stall-after", h.StallAfter)
+	}
+	if h.CutAfter != nil {
+		w.add("cut-after", h.CutAfter)
+	}
+}
+
+// String returns the amount as a file has it.
+func (a *Amount) String() string {
+	if a.Share != 0 {
+		return a.Share.String()
+	}
+	return fmt.Sprintf("%dB", a.Bytes)
+}

@@ -1,0 +1,304 @@
+package scenarios
+
+import (
+	"fmt"
+	"math"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml/ast"
+)
+
+// The ways to write single values.
+var (
+	textValue         = scalar[string]{parse: parseText, shape: shape{"type": []string{"string", "number", "boolean"}}}
+	nameValue         = scalar[string]{parse: parseName, shape: shape{"type": "string", "pattern": nameForm.String()}}
+	envNameValue      = scalar[string]{parse: matching(envForm, "an environment variable's name"), shape: shape{"type": "string"}}
+	varNameValue      = scalar[string]{parse: matching(varForm, "a variable's name"), shape: shape{"type": "string"}}
+	hostValue         = scalar[string]{parse: parseHostName, shape: shape{"type": "string"}}
+	methodValue       = scalar[string]{parse: matching(methodForm, "an HTTP method, such as GET"), shape: shape{"type": "string", "pattern": methodForm.String()}}
+	durationValue     = scalar[time.Duration]{parse: ParseDuration, shape: shape{"type": "string", "pattern": `^(\$|[0-9])`, "examples": []string{"250ms", "30s"}}}
+	rateValue         = scalar[Rate]{parse: ParseRate, shape: shape{"type": "string", "examples": []string{"5mbit", "64kbit"}}}
+	sizeValue         = scalar[Size]{parse: parsePositiveSize, shape: shape{"type": "string", "examples": []string{"64KiB", "1500B"}}}
+	fractionValue     = scalar[Fraction]{parse: ParseFraction, shape: shape{"type": "string", "examples": []string{"5%", "100%"}}}
+	shareValue        = scalar[Fraction]{parse: parseShare, shape: fractionValue.shape}
+	amountValue       = scalar[Amount]{parse: parseAmount, shape: shape{"type": "string", "examples": []string{"50%", "64KiB"}}}
+	secondsValue      = scalar[Range]{parse: parseRange, shape: shape{"type": "string", "examples": []string{"29..32"}}}
+	boolValue         = scalar[bool]{parse: parseBool, shape: shape{"type": "boolean"}}
+	weightValue       = scalar[float64]{parse: parseWeight, shape: shape{"type": "number", "exclusiveMinimum": 0}}
+	wholeSecondsValue = scalar[time.Duration]{parse: parseWholeSeconds, shape: durationValue.shape}
+
+	roleValue      = oneOf("role", RoleModuleProxy, RoleChecksumDB, RoleVCS, RoleForwardProxy)
+	familyValue    = oneOf("family", FamilyDual, FamilyIPv4, FamilyIPv6)
+	directionValue = oneOf("direction", DirectionBoth, DirectionUp, DirectionDown)
+	rejectValue    = oneOf("reject", RejectRST, RejectHost, RejectPort, RejectAdmin, RejectNetwork)
+	rcodeValue     = oneOf("answer", RcodeNXDomain, RcodeServFail, RcodeRefused, RcodeNoData)
+	queryTypeValue = oneOf("type", "A", "AAAA")
+	streamValue    = oneOf("stream", "upstream", "downstream")
+	outcomeValue   = oneOf("outcome", "ok", "error", "hang")
+)
+
+var (
+	nameForm   = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+	envForm    = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+	varForm    = regexp.MustCompile(`^[A-Za-z0-9_]+(-+[A-Za-z0-9_]+)*$`)
+	methodForm = regexp.MustCompile(`^[A-Z]+$`)
+	hostForm   = regexp.MustCompile(`^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*$`)
+	rangeForm  = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?)\.\.([0-9]+(?:\.[0-9]+)?)$`)
+)
+
+func worldFields(w *World) fields {
+	return fields{
+		"world": set(&w.Name, nameValue).must(),
+		"about": set(&w.About, textValue),
+		// Variables are known before anything else is read; see decoder.world.
+		"vars":        setMap(new(map[string]string), "the world's variables", varNameValue, textValue),
+		"hosts":       hostsField(w).must(),
+		"nameservers": nameserversField(w),
+		"resolver":    setStruct(&w.Resolver, "a resolver", resolverFields),
+	}
+}
+
+func resolverFields(r *Resolver) fields {
+	return fields{
+		"search":  setList(&r.Search, "search", hostValue),
+		"options": setList(&r.Options, "options", textValue),
+	}
+}
+
+func hostFields(h *Host) fields {
+	f := linkFields(&h.Link)
+	f["role"] = set(&h.Role, roleValue).must()
+	f["private"] = set(&h.Private, boolValue)
+	f["sumdb"] = setList(&h.SumDB, "sumdb", hostValue)
+	f["family"] = set(&h.Family, familyValue)
+	return f
+}
+
+func linkFields(l *Link) fields {
+	return fields{
+		"rtt":    set(&l.RTT, durationValue),
+		"jitter": set(&l.Jitter, durationValue),
+		"loss":   set(&l.Loss, fractionValue),
+		"rate":   set(&l.Rate, rateValue),
+		"queue":  set(&l.Queue, sizeValue),
+	}
+}
+
+func scenarioFields(s *Scenario) fields {
+	return fields{
+		"name":   set(&s.Name, nameValue).must(),
+		"about":  set(&s.About, textValue),
+		"world":  set(new(string), nameValue).must(), // resolved in decoder.scenario, as the rest depends on it
+		"weight": set(&s.Weight, weightValue),
+		"faults": faultsField(s),
+		"expect": expectField(s),
+	}
+}
+
+func faultFields(f *Fault) fields {
+	return fields{
+		"host":   set(&f.Target.Pattern, textValue).must(),
+		"from":   set(&f.From, durationValue),
+		"until":  set(&f.Until, durationValue),
+		"packet": setMapping(&f.Packet, "a packet fault", packetFields, checkPacket),
+		"stream": streamField(f),
+		"dns":    setMapping(&f.DNS, "a dns fault", dnsFields, checkDNS),
+		"http":   setMapping(&f.HTTP, "an http fault", httpFields, checkHTTP),
+	}
+}
+
+func packetFields(f *PacketFault) fields {
+	return fields{
+		"loss":      set(&f.Loss, fractionValue),
+		"delay":     set(&f.Delay, durationValue),
+		"jitter":    set(&f.Jitter, durationValue),
+		"rate":      set(&f.Rate, rateValue),
+		"queue":     set(&f.Queue, sizeValue),
+		"reject":    set(&f.Reject, rejectValue),
+		"direction": set(&f.Direction, directionValue),
+		"family":    set(&f.Family, familyValue),
+	}
+}
+
+// streamFields leaves the attributes to the caller: their names depend on the type.
+func streamFields(f *StreamFault, attributes *ast.Node) fields {
+	return fields{
+		"type":       set(&f.Type, toxicValue).must(),
+		"stream":     set(&f.Stream, streamValue),
+		"toxicity":   set(&f.Toxicity, shareValue),
+		"attributes": {shape: attributesShape, read: func(_ *decoder, n ast.Node) { *attributes = n }},
+	}
+}
+
+func dnsFields(f *DNSFault) fields {
+	return fields{
+		"name":   set(&f.Name, textValue),
+		"type":   set(&f.Type, queryTypeValue),
+		"delay":  set(&f.Delay, durationValue),
+		"jitter": set(&f.Jitter, durationValue),
+		"drop":   set(&f.Drop, fractionValue),
+		"answer": set(&f.Answer, rcodeValue),
+	}
+}
+
+func httpFields(f *HTTPFault) fields {
+	return fields{
+		"path":        set(&f.Path, textValue),
+		"method":      set(&f.Method, methodValue),
+		"status":      set(&f.Status, whole("HTTP status", 200, 599)),
+		"body":        set(&f.Body, textValue),
+		"retry-after": set(&f.RetryAfter, wholeSecondsValue),
+		"delay":       set(&f.Delay, durationValue),
+		"hang":        set(&f.Hang, boolValue),
+		"stall-after": setNew(&f.StallAfter, amountValue),
+		"cut-after":   setNew(&f.CutAfter, amountValue),
+	}
+}
+
+func expectationFields(e *Expectation) fields {
+	return fields{
+		"configs": set(&e.Configs, textValue).must(),
+		"outcome": set(&e.Outcome, outcomeValue),
+		"class":   set(&e.Class, nameValue),
+		"seconds": setNew(&e.Seconds, secondsValue),
+	}
+}
+
+func configFields(c *Config) fields {
+	return fields{
+		"name":      set(&c.Name, nameValue).must(),
+		"about":     set(&c.About, textValue),
+		"env":       setMap(&c.Env, "env", envNameValue, textValue),
+		"netrc":     set(&c.Netrc, textValue),
+		"gitconfig": set(&c.GitConfig, textValue),
+	}
+}
+
+func projectFields(p *Project) fields {
+	return fields{
+		"name":    set(&p.Name, nameValue).must(),
+		"about":   set(&p.About, textValue),
+		"dir":     set(&p.Dir, textValue),
+		"modules": setMapping(&p.Modules, "modules", modulesFields, nil),
+		"run":     setList(&p.Run, "run", textValue),
+	}
+}
+
+func modulesFields(m *Modules) fields {
+	const most = 10_000
+	*m = Modules{Versions: 1, Depth: 1, ZipSize: 16 << 10}
+	return fields{
+		"seed":     set(&m.Seed, whole[uint64]("seed", 0, math.MaxInt64)),
+		"public":   set(&m.Public, whole("modules", 0, most)),
+		"private":  set(&m.Private, whole("modules", 0, most)),
+		"versions": set(&m.Versions, whole("versions", 1, 1000)),
+		"depth":    set(&m.Depth, whole("modules in a chain", 1, most)),
+		"zip-size": set(&m.ZipSize, sizeValue),
+	}
+}
+
+func parseText(s string) (string, error) {
+	if strings.ContainsRune(s, 0) {
+		return "", fmt.Errorf("%s contains a NUL character", quote(s))
+	}
+	return s, nil
+}
+
+func parseName(s string) (string, error) {
+	if nameForm.MatchString(s) {
+		return s, nil
+	}
+	kebab := strings.ToLower(strings.Join(strings.FieldsFunc(s, func(r rune) bool { return !isVariableRune(r) || r == '_' || r == '-' }), "-"))
+	if nameForm.MatchString(kebab) {
+		return "", fmt.Errorf("%s is not kebab-case; did you mean `%s`?", quote(s), kebab)
+	}
+	return "", fmt.Errorf("%s is not kebab-case, such as `dead-proxy`", quote(s))
+}
+
+func parseHostName(s string) (string, error) {
+	s = strings.ToLower(s)
+	if len(s) > 253 || !hostForm.MatchString(s) {
+		return "", fmt.Errorf("%s is not a host name", quote(s))
+	}
+	return s, nil
+}
+
+func matching(form *regexp.Regexp, what string) func(string) (string, error) {
+	return func(s string) (string, error) {
+		if !form.MatchString(s) {
+			return "", fmt.Errorf("%s is not %s", quote(s), what)
+		}
+		return s, nil
+	}
+}
+
+func parsePositiveSize(s string) (Size, error) {
+	n, err := ParseSize(s)
+	if err == nil && n == 0 {
+		err = fmt.Errorf("%s is out of range: at least 1B", quote(s))
+	}
+	return n, err
+}
+
+func parseShare(s string) (Fraction, error) {
+	f, err := ParseFraction(s)
+	if err == nil && f == 0 {
+		err = fmt.Errorf("%s applies to nothing", quote(s))
+	}
+	return f, err
+}
+
+func parseAmount(s string) (Amount, error) {
+	if strings.HasSuffix(s, "%") {
+		f, err := ParseFraction(s)
+		return Amount{Share: f}, err
+	}
+	n, err := ParseSize(s)
+	return Amount{Bytes: int64(n)}, err
+}
+
+func parseRange(s string) (Range, error) {
+	parts := rangeForm.FindStringSubmatch(s)
+	if parts == nil {
+		return Range{}, fmt.Errorf("%s is not a range of seconds, such as `29..32`", quote(s))
+	}
+	low, errLow := strconv.ParseFloat(parts[1], 64)
+	high, errHigh := strconv.ParseFloat(parts[2], 64)
+	if errLow != nil || errHigh != nil || low > high {
+		return Range{}, fmt.Errorf("%s is an empty range: %s is more than %s", quote(s), parts[1], parts[2])
+	}
+	return Range{low, high}, nil
+}
+
+func parseBool(s string) (bool, error) {
+	switch s {
+	case "true":
+		return true, nil
+	case "false":
+		return false, nil
+	}
+	return false, fmt.Errorf("%s is neither `true` nor `false`", quote(s))
+}
+
+func parseWeight(s string) (float64, error) {
+	const most = 1e6
+	w, err := strconv.ParseFloat(s, 64)
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("%s is not a number", quote(s))
+	case !(w > 0 && w <= most): // the negation also catches NaN
+		return 0, fmt.Errorf("%s is out of range: more than 0 and at most %g", quote(s), most)
+	}
+	return w, nil
+}
+
+func parseWholeSeconds(s string) (time.Duration, error) {
+	d, err := ParseDuration(s)
+	if err == nil && d%time.Second != 0 {
+		err = fmt.Errorf("%s is not a whole number of seconds, which is all that Retry-After can say", quote(s))
+	}
+	return d, err
+}

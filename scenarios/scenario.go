@@ -1,0 +1,294 @@
+package scenarios
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml/ast"
+)
+
+// scenario reads a Scenario. Its world comes first, as hosts and variables are meant in it.
+func (d *decoder) scenario(root ast.Node, world func(name string) (*World, []string)) *Scenario {
+	s := &Scenario{Pos: d.position(root), Weight: 1}
+	if n := keyNode(root.(*ast.MappingNode), "world"); n != nil {
+		s.World = d.worldOf(n, world)
+	}
+	if s.World != nil {
+		d.vars = withDefaults(d.vars, s.World.Vars)
+	}
+	d.mapping(root, s.Pos, "a scenario", scenarioFields(s))
+	d.checkContradictions(s.Faults)
+	return s
+}
+
+func (d *decoder) worldOf(n ast.Node, world func(name string) (*World, []string)) *World {
+	quiet := &decoder{src: d.src, vars: d.vars, found: new(problems)} // the table of fields reports
+	var name string
+	if !read(quiet, n, &name, nameValue) {
+		return nil
+	}
+	w, known := world(name)
+	if w == nil {
+		d.failf(d.position(n), "unknown world %s%s", quote(name), suggest(name, known))
+	}
+	return w
+}
+
+func faultsField(s *Scenario) field {
+	return field{
+		shape: func() shape { return listOf(object(faultFields(new(Fault)))) },
+		read: func(d *decoder, n ast.Node) {
+			d.items(n, "faults", func(n ast.Node) {
+				s.Faults = append(s.Faults, d.fault(n, s.World))
+			})
+		},
+	}
+}
+
+func (d *decoder) fault(n ast.Node, w *World) Fault {
+	f := Fault{Pos: d.position(n)}
+	d.mapping(n, f.Pos, "a fault", faultFields(&f))
+	if f.Until > 0 && f.Until <= f.From {
+		d.failf(f.Pos, "fault is never in force: it ends at %v and begins at %v", f.Until, f.From)
+	}
+	d.checkLayer(&f)
+	if w != nil && f.Target.Pattern != "" {
+		at := f.Pos
+		if n := keyNode(n.(*ast.MappingNode), "host"); n != nil {
+			at = d.position(n)
+		}
+		d.resolve(&f.Target, w, at)
+	}
+	return f
+}
+
+// checkLayer checks that a fault has one layer, and one that is there at its target: the servers are
+// behind streams, and name servers are not.
+func (d *decoder) checkLayer(f *Fault) {
+	var layers []string
+	for _, l := range []struct {
+		key string
+		set bool
+	}{
+		{"packet", f.Packet != nil}, {"stream", f.Stream != nil}, {"dns", f.DNS != nil}, {"http", f.HTTP != nil},
+	} {
+		if l.set {
+			layers = append(layers, l.key)
+		}
+	}
+	_, isNameserver := strings.CutPrefix(f.Target.Pattern, "ns:")
+	switch {
+	case len(layers) == 0:
+		d.failf(f.Pos, "a fault needs one of `packet:`, `stream:`, `dns:` and `http:`")
+	case len(layers) > 1:
+		d.failf(f.Pos, "a fault is at one layer, not at %s; write one fault for each", strings.Join(layers, " and "))
+	case isNameserver && f.Packet == nil && f.DNS == nil:
+		d.failf(f.Pos, "a name server has `packet:` and `dns:` faults, not `%s:`", layers[0])
+	case !isNameserver && f.DNS != nil && f.Target.Pattern != "":
+		d.failf(f.Pos, "a `dns:` fault is at a name server, not at %s; write `host: ns:*` and `dns: {name: %s, ...}`",
+			quote(f.Target.Pattern), f.Target.Pattern)
+	}
+}
+
+// resolve finds the hosts or the name servers of the world that a target's pattern means.
+func (d *decoder) resolve(t *Target, w *World, at Position) {
+	var known []string
+	pattern, isNameserver := strings.CutPrefix(t.Pattern, "ns:")
+	if isNameserver {
+		for i, ns := range w.Nameservers {
+			known = append(known, "ns:"+ns.Name)
+			if Glob(pattern, ns.Name) {
+				t.Nameserver = append(t.Nameserver, i)
+			}
+		}
+	} else {
+		pattern = strings.ToLower(pattern)
+		for i := range w.Hosts {
+			h := &w.Hosts[i]
+			known = append(known, h.address())
+			if Glob(pattern, h.Name) || Glob(pattern, h.address()) {
+				t.Hosts = append(t.Hosts, i)
+			}
+		}
+	}
+	if len(t.Hosts)+len(t.Nameserver) == 0 {
+		d.failf(at, "world %s has no host %s%s", w.Name, quote(t.Pattern), suggest(t.Pattern, known))
+	}
+}
+
+func streamField(f *Fault) field {
+	return field{
+		shape: func() shape { return object(streamFields(new(StreamFault), new(ast.Node))) },
+		read: func(d *decoder, n ast.Node) {
+			f.Stream = &StreamFault{Stream: "downstream", Toxicity: 1}
+			var attributes ast.Node
+			d.mapping(n, d.position(n), "a stream fault", streamFields(f.Stream, &attributes))
+			if f.Stream.Type != "" {
+				d.toxic(f.Stream, attributes, d.position(n))
+			}
+		},
+	}
+}
+
+func checkPacket(d *decoder, f *PacketFault, pos Position) {
+	bare := *f
+	bare.Direction, bare.Family = "", ""
+	switch {
+	case bare == PacketFault{}:
+		d.failf(pos, "packet fault changes nothing")
+	case f.Reject != "" && f.Direction == DirectionDown:
+		d.failf(pos, "`reject:` looks at what the client sends; `direction: down` leaves nothing to reject")
+	case f.Reject != "" && f.Loss == 1:
+		d.failf(pos, "`reject:` and `loss: 100%%` contradict each other")
+	}
+}
+
+func checkDNS(d *decoder, f *DNSFault, pos Position) {
+	bare := *f
+	bare.Name, bare.Type = "", ""
+	switch {
+	case bare == DNSFault{}:
+		d.failf(pos, "dns fault changes nothing")
+	case f.Jitter > f.Delay:
+		d.failf(pos, "jitter %v is more than the delay %v", f.Jitter, f.Delay)
+	case f.Answer != "" && f.Drop == 1:
+		d.failf(pos, "`answer:` and `drop: 100%%` contradict each other")
+	}
+}
+
+func checkHTTP(d *decoder, f *HTTPFault, pos Position) {
+	bare := *f
+	bare.Path, bare.Method = "", ""
+	switch {
+	case bare == HTTPFault{}:
+		d.failf(pos, "http fault changes nothing")
+	case f.Status == 0 && (f.Body != "" || f.RetryAfter != 0):
+		d.failf(pos, "`body:` and `retry-after:` need `status:`")
+	case f.Hang && (f.Status != 0 || f.Delay != 0 || f.StallAfter != nil || f.CutAfter != nil):
+		d.failf(pos, "`hang: true` leaves no answer for the other keys to change")
+	case f.StallAfter != nil && f.CutAfter != nil:
+		d.failf(pos, "`stall-after:` and `cut-after:` contradict each other")
+	}
+}
+
+// checkContradictions finds faults at the same place and layer of which only one can be in force.
+func (d *decoder) checkContradictions(faults []Fault) {
+	for i := range faults {
+		for j := range i {
+			a, b := &faults[j], &faults[i]
+			if !overlap(a.Target, b.Target) || !overlapInTime(a, b) || sameEffect(a, b) {
+				continue
+			}
+			if what := contradiction(a, b); what != "" {
+				d.failf(b.Pos, "fault contradicts the one on line %d: both %s at the same place and time", a.Pos.Line, what)
+				break
+			}
+		}
+	}
+}
+
+func overlap(a, b Target) bool {
+	return slices.ContainsFunc(a.Hosts, func(i int) bool { return slices.Contains(b.Hosts, i) }) ||
+		slices.ContainsFunc(a.Nameserver, func(i int) bool { return slices.Contains(b.Nameserver, i) })
+}
+
+func sameEffect(a, b *Fault) bool {
+	return reflect.DeepEqual(a.Packet, b.Packet) && reflect.DeepEqual(a.Stream, b.Stream) &&
+		reflect.DeepEqual(a.DNS, b.DNS) && reflect.DeepEqual(a.HTTP, b.HTTP)
+}
+
+func overlapInTime(a, b *Fault) bool {
+	const forever = 1<<63 - 1
+	end := func(f *Fault) time.Duration {
+		if f.Until == 0 {
+			return forever
+		}
+		return f.Until
+	}
+	return a.From < end(b) && b.From < end(a)
+}
+
+// contradiction says what two faults at one place both want to decide, or returns "". Faults that say
+// the same do not contradict: two patterns may well mean one host, as where $go-proxy is a mirror that
+// another fault names.
+func contradiction(a, b *Fault) string {
+	switch {
+	case a.Packet != nil && b.Packet != nil:
+		return packetContradiction(a.Packet, b.Packet)
+	case a.DNS != nil && b.DNS != nil:
+		if a.DNS.Answer != "" && b.DNS.Answer != "" && a.DNS.Name == b.DNS.Name && a.DNS.Type == b.DNS.Type {
+			return "set `answer`"
+		}
+	case a.HTTP != nil && b.HTTP != nil:
+		return httpContradiction(a.HTTP, b.HTTP)
+	}
+	return ""
+}
+
+func packetContradiction(a, b *PacketFault) string {
+	sameWay := a.Direction.covers(b.Direction) || b.Direction.covers(a.Direction)
+	sameFamily := a.Family.covers(b.Family) || b.Family.covers(a.Family)
+	switch {
+	case !sameFamily || !sameWay:
+		return ""
+	case a.Rate != 0 && b.Rate != 0:
+		return "set `rate`"
+	case a.Queue != 0 && b.Queue != 0:
+		return "set `queue`"
+	case a.Reject != "" && b.Reject != "":
+		return "set `reject`"
+	}
+	return ""
+}
+
+func (d Direction) covers(other Direction) bool {
+	return d == other || d == DirectionBoth || d == ""
+}
+
+func (f Family) covers(other Family) bool {
+	return f == other || f == FamilyDual || f == ""
+}
+
+func httpContradiction(a, b *HTTPFault) string {
+	decides := func(f *HTTPFault) bool { return f.Status != 0 || f.Hang }
+	switch {
+	case a.Path != b.Path || a.Method != b.Method:
+		return ""
+	case a.Status != 0 && b.Status != 0:
+		return "set `status`"
+	case decides(a) && decides(b):
+		return "decide the answer"
+	}
+	return ""
+}
+
+func expectField(s *Scenario) field {
+	return field{
+		shape: func() shape { return listOf(object(expectationFields(new(Expectation)))) },
+		read: func(d *decoder, n ast.Node) {
+			d.items(n, "expect", func(n ast.Node) {
+				e := Expectation{Pos: d.position(n)}
+				d.mapping(n, e.Pos, "an expectation", expectationFields(&e))
+				if e.Outcome == "" && e.Class == "" && e.Seconds == nil {
+					d.failf(e.Pos, "an expectation needs `outcome:`, `class:` or `seconds:`")
+				}
+				if e.Outcome == "ok" && e.Class != "" {
+					d.failf(e.Pos, "`outcome: ok` has no failure class %s", quote(e.Class))
+				}
+				s.Expect = append(s.Expect, e)
+			})
+		},
+	}
+}
+
+// checkExpectations finds expectations of configs that nobody declares.
+func (d *decoder) checkExpectations(s *Scenario, configs []string) {
+	for _, e := range s.Expect {
+		matches := func(name string) bool { return Glob(e.Configs, name) }
+		if e.Configs != "" && !slices.ContainsFunc(configs, matches) {
+			d.failf(e.Pos, "no config is called %s%s", quote(e.Configs), suggest(e.Configs, configs))
+		}
+	}
+}

@@ -1,0 +1,154 @@
+package scenarios
+
+import (
+	"maps"
+	"strconv"
+	"strings"
+
+	"github.com/goccy/go-yaml/ast"
+)
+
+// world reads a World. The variables that it defines hold for all of it, wherever they stand.
+func (d *decoder) world(root ast.Node) *World {
+	w := &World{Pos: d.position(root), Vars: map[string]string{}}
+	if vars := keyNode(root.(*ast.MappingNode), "vars"); vars != nil {
+		quiet := &decoder{src: d.src, vars: d.vars, found: new(problems)} // the table below reports
+		setMap(&w.Vars, "", varNameValue, textValue).read(quiet, vars)
+	}
+	d.vars = withDefaults(d.vars, w.Vars)
+	d.mapping(root, w.Pos, "a world", worldFields(w))
+	if len(w.Nameservers) == 0 {
+		w.Nameservers = []Nameserver{{Name: "ns1", Pos: w.Pos}}
+	}
+	return w
+}
+
+// withDefaults returns the variables of the caller and those of a world that the caller does not set.
+func withDefaults(vars, defaults map[string]string) map[string]string {
+	all := maps.Clone(defaults)
+	if all == nil {
+		all = map[string]string{}
+	}
+	maps.Copy(all, vars)
+	return all
+}
+
+func hostsField(w *World) field {
+	return field{
+		shape: func() shape { return mapOf(object(hostFields(new(Host)))) },
+		read: func(d *decoder, n ast.Node) {
+			written := map[string]string{} // the key that each host was declared by
+			complete := d.entries(n, "hosts", func(key string, at Position, n ast.Node) {
+				if h, ok := d.host(key, at, n); ok {
+					d.addHost(w, h, key, written)
+				}
+			})
+			if complete && len(w.Hosts) == 0 {
+				d.failf(d.position(n), "a world needs a host")
+			}
+		},
+	}
+}
+
+// host reads one Host, declared by a key that is "name" or "name:port".
+func (d *decoder) host(key string, at Position, n ast.Node) (Host, bool) {
+	h := Host{Pos: at}
+	d.mapping(n, at, "a host", hostFields(&h))
+	d.checkLink(h.Link, at)
+	if len(h.SumDB) > 0 && h.Role != RoleModuleProxy && h.Role != "" {
+		d.failf(at, "`sumdb:` is for a %s, not for a %s", RoleModuleProxy, h.Role)
+	}
+	address, ok := d.expand(key, at)
+	if !ok {
+		return h, false
+	}
+	name, port, hasPort := strings.Cut(address, ":")
+	name, err := parseHostName(name)
+	if err != nil {
+		d.failf(at, "%v", err)
+		return h, false
+	}
+	h.Name = name
+	if hasPort {
+		h.Port, err = strconv.Atoi(port)
+		if err != nil || h.Port < 1 || h.Port > 65535 {
+			d.failf(at, "port %s is out of range: 1 to 65535", quote(port))
+			return h, false
+		}
+	}
+	h.SumDB = unique(h.SumDB)
+	return h, true
+}
+
+// addHost adds a host to a world. Two keys may name the same host only if one does so by a variable:
+// a Go distribution may have for its default a proxy that the world has under its own name. The key
+// without a variable then counts.
+func (d *decoder) addHost(w *World, h Host, key string, written map[string]string) {
+	for i := range w.Hosts {
+		other := &w.Hosts[i]
+		if other.Name != h.Name || other.Port != h.Port {
+			continue
+		}
+		isVar, otherIsVar := strings.Contains(key, "$"), strings.Contains(written[other.address()], "$")
+		switch {
+		case isVar == otherIsVar:
+			d.failf(h.Pos, "duplicate host %s; first on line %d", quote(h.address()), other.Pos.Line)
+		case otherIsVar:
+			*other = h
+			written[h.address()] = key
+		}
+		return
+	}
+	w.Hosts = append(w.Hosts, h)
+	written[h.address()] = key
+}
+
+// address returns the host as a key of a world names it.
+func (h *Host) address() string {
+	if h.Port == 0 {
+		return h.Name
+	}
+	return h.Name + ":" + strconv.Itoa(h.Port)
+}
+
+func nameserversField(w *World) field {
+	return field{
+		shape: func() shape { return mapOf(object(linkFields(new(Link)))) },
+		read: func(d *decoder, n ast.Node) {
+			d.entries(n, "nameservers", func(key string, at Position, n ast.Node) {
+				ns := Nameserver{Name: key, Pos: at}
+				if _, err := parseName(key); err != nil {
+					d.failf(at, "%v", err)
+				}
+				d.mapping(n, at, "a name server", linkFields(&ns.Link))
+				d.checkLink(ns.Link, at)
+				w.Nameservers = append(w.Nameservers, ns)
+			})
+			// resolv.conf(5): MAXNS; the resolver passes over the rest.
+			if len(w.Nameservers) > 3 {
+				d.failf(w.Nameservers[3].Pos, "a resolver uses three name servers at most")
+			}
+		},
+	}
+}
+
+func (d *decoder) checkLink(l Link, at Position) {
+	if l.Jitter > l.RTT/2 {
+		d.failf(at, "jitter %v is more than half of the rtt %v: a packet would arrive before it is sent", l.Jitter, l.RTT)
+	}
+	if l.Queue > 0 && l.Rate == 0 {
+		d.failf(at, "`queue:` needs `rate:`; without one nothing waits")
+	}
+}
+
+func unique(words []string) []string {
+	var kept []string
+	seen := map[string]bool{}
+	for _, w := range words {
+		if !seen[w] {
+			kept = append(kept, w)
+		}
+		seen[w] = true
+	}
+	return kept
+}
