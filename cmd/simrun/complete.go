@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/simrun/simrun/scenarios"
+)
+
+// A completer returns the words that may stand where the user pressed the tab key.
+type completer = cobra.CompletionFunc
+
+// completeRun completes the names that the flags of simrun run take, from the files that are on the
+// line already.
+func (a *app) completeRun(cmd *cobra.Command, o *runOptions) {
+	library := func(ctx context.Context, paths []string) (*scenarios.Library, error) {
+		return o.load(paths, o.completionOptions(ctx))
+	}
+	register(cmd, "scenario", completeNames(library, scenarioChoices))
+	register(cmd, "config", completeNames(library, configChoices))
+	register(cmd, "color", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// completeShell completes what simrun shell takes.
+func (a *app) completeShell(cmd *cobra.Command, o *shellOptions) {
+	library := func(ctx context.Context, _ []string) (*scenarios.Library, error) {
+		return o.load(o.from, o.completionOptions(ctx))
+	}
+	cmd.ValidArgsFunction = completeNames(library, scenarioChoices)
+	register(cmd, "config", completeNames(library, configChoices))
+}
+
+// completionOptions is loadOptions for somebody who waits at a prompt, and wants no errors there.
+func (in *input) completionOptions(ctx context.Context) scenarios.Options {
+	g, err := in.findGo(ctx)
+	if err != nil {
+		g = nil
+	}
+	return in.loadOptions(g)
+}
+
+func completeNames(
+	library func(context.Context, []string) (*scenarios.Library, error),
+	choices func(*scenarios.Library) []cobra.Completion,
+) completer {
+	return func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		lib, err := library(cmd.Context(), args)
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveError
+		}
+		return choices(lib), cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+func scenarioChoices(lib *scenarios.Library) []cobra.Completion {
+	var list []cobra.Completion
+	for _, s := range lib.Scenarios {
+		list = append(list, cobra.CompletionWithDesc(s.Name, s.About))
+	}
+	return list
+}
+
+func configChoices(lib *scenarios.Library) []cobra.Completion {
+	var list []cobra.Completion
+	for _, c := range lib.Configs {
+		list = append(list, cobra.CompletionWithDesc(c.Name, c.About))
+	}
+	return list
+}
+
+// register panics if the command has no such flag: a mistake in this package.
+func register(cmd *cobra.Command, flag string, complete completer) {
+	if err := cmd.RegisterFlagCompletionFunc(flag, complete); err != nil {
+		panic(err)
+	}
+}

@@ -1,0 +1,234 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/simrun/simrun/harness"
+	"github.com/simrun/simrun/record"
+	"github.com/simrun/simrun/reports"
+)
+
+// runOptions is the flags of simrun run.
+type runOptions struct {
+	input
+	scenarioGlobs []string
+	configGlobs   []string
+	repeat        int
+	jobs          int
+	timeout       time.Duration
+	seed          uint64
+	out           string
+	color         string
+	quiet         bool
+}
+
+func (o *runOptions) bind(cmd *cobra.Command) {
+	o.input.bind(cmd)
+	f := cmd.Flags()
+	f.StringSliceVar(&o.scenarioGlobs, "scenario", nil, "run only scenarios whose names match `GLOB` (may be repeated)")
+	f.StringSliceVar(&o.configGlobs, "config", nil, "run only configs whose names match `GLOB` (may be repeated)")
+	f.IntVar(&o.repeat, "repeat", 1, "run each cell `N` times")
+	f.IntVar(&o.jobs, "jobs", 0, "let `N` cells work at once (0: one per CPU)")
+	f.DurationVar(&o.timeout, "timeout", harness.DefaultTimeout, "end a cell after `DURATION`, as the go command lives it, and call it a hang")
+	f.Uint64Var(&o.seed, "seed", 1, "`NUMBER` from which all chance in the network is drawn")
+	f.StringVarP(&o.out, "out", "o", "simrun-out", "put results into folder `DIR`, which must not hold a run yet")
+	f.StringVar(&o.color, "color", "auto", "colour the matrix: auto, always or never; auto honours NO_COLOR")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "show no progress")
+}
+
+// check finds what is wrong with the values of flags.
+func (o *runOptions) check() error {
+	switch {
+	case o.repeat < 1:
+		return wrongInput("--repeat is %d, and should be 1 or more", o.repeat)
+	case o.jobs < 0:
+		return wrongInput("--jobs is %d, and should be 0 or more", o.jobs)
+	case o.timeout <= 0:
+		return wrongInput("--timeout is %v, and should be more than 0s", o.timeout)
+	case o.color != "auto" && o.color != "always" && o.color != "never":
+		return wrongInput("--color is %q, and should be auto, always or never", o.color)
+	}
+	return nil
+}
+
+func (a *app) runCommand() *cobra.Command {
+	var o runOptions
+	cmd := &cobra.Command{
+		Use:   "run [PATH]...",
+		Short: "Run every scenario with every config, and report what each did",
+		Long: `Run every scenario of the files and folders with every config, and report what each did.
+
+If the files declare no scenarios, those that are built in are run; the same holds for
+configs and projects. So "simrun run" runs all that is built in, and
+"simrun run --configs mine.yaml" judges your configs by all built-in scenarios. The facts of each cell are written to results.jsonl in the folder --out as the cell
+ends. The first Ctrl-C ends the cells that are running and reports those that are
+complete; the second one ends simrun at once.`,
+		Example: `  simrun scenarios/
+  simrun scenarios/packet --configs mine.yaml --config 'cn-*' --repeat 5
+  simrun scenarios/ --scenario dead-proxy --project ~/src/myservice --out /tmp/try1
+  simrun run scenarios/ --go ~/sdk/go1.25.0/bin/go --var go-proxy=goproxy.cn`,
+		RunE: func(cmd *cobra.Command, paths []string) error { return a.run(cmd.Context(), &o, paths) },
+	}
+	o.bind(cmd)
+	a.completeRun(cmd, &o)
+	return cmd
+}
+
+// run does what simrun is for.
+func (a *app) run(ctx context.Context, o *runOptions, paths []string) error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	options, err := o.harnessOptions(ctx, paths)
+	if err != nil {
+		return err
+	}
+	file, err := resultsFile(o.out)
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // so that the second signal does what it does by default
+	plan, err := harness.NewPlan(ctx, options)
+	if err != nil {
+		return interruptedOr(ctx, fmt.Errorf("plan the run: %w", err))
+	}
+	header := plan.Header()
+	cells, err := a.execute(ctx, o, plan, file)
+	table := reports.Summarize(header, cells)
+	if err := a.report(table, o.color, file); err != nil {
+		return err
+	}
+	if err != nil {
+		return interruptedOr(ctx, err)
+	}
+	return verdictOf(table)
+}
+
+// harnessOptions reads the input and picks from it what is to be run.
+func (o *runOptions) harnessOptions(ctx context.Context, paths []string) (harness.Options, error) {
+	options, lib, err := o.input.harnessOptions(ctx, paths)
+	if err != nil {
+		return options, err
+	}
+	if options.Scenarios, err = lib.ScenariosNamed(o.scenarioGlobs...); err != nil {
+		return options, wrongInput("%w", err)
+	}
+	if options.Configs, err = lib.ConfigsNamed(o.configGlobs...); err != nil {
+		return options, wrongInput("%w", err)
+	}
+	options.Repeat, options.Jobs, options.Timeout, options.Seed = o.repeat, o.jobs, o.timeout, o.seed
+	return options, nil
+}
+
+// A runner is a *harness.Plan.
+type runner interface {
+	Header() record.Run
+	Run(ctx context.Context, emit func(*record.Cell) error, progress func(harness.Status)) error
+}
+
+// execute runs a plan, and writes each cell to the results file as it ends. It returns the cells that
+// are complete, also when it fails.
+func (a *app) execute(ctx context.Context, o *runOptions, plan runner, file string) (cells []record.Cell, err error) {
+	header := plan.Header()
+	results, err := record.Create(file, header)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if closeErr := results.Close(); err == nil {
+			err = closeErr
+		}
+	}()
+	m := a.meter(o.quiet, header.Cells)
+	defer m.finish()
+	err = plan.Run(ctx, func(c *record.Cell) error {
+		if err := results.Append(c); err != nil {
+			return err
+		}
+		cells = append(cells, *c)
+		m.cell(c)
+		return nil
+	}, m.status)
+	return cells, err
+}
+
+// report prints the matrix and where the results are.
+func (a *app) report(t *reports.Table, color, file string) error {
+	options := reports.TerminalOptions{Width: a.widthOf(a.out), Color: a.colored(color)}
+	if err := reports.Terminal(a.out, t, options); err != nil {
+		return fmt.Errorf("print the report: %w", err)
+	}
+	if _, err := fmt.Fprintf(a.out, "\nresults: %s\n", file); err != nil {
+		return fmt.Errorf("print the report: %w", err)
+	}
+	return nil
+}
+
+// verdictOf turns a complete run into the exit status.
+func verdictOf(t *reports.Table) error {
+	switch {
+	case t.Outcomes[record.HarnessError] > 0:
+		return &statusError{status: statusHarness}
+	case len(t.Broken) > 0:
+		return &statusError{status: statusBroken}
+	}
+	return nil
+}
+
+// interruptedOr returns err, or if the user ended the run, an error that says so.
+func interruptedOr(ctx context.Context, err error) error {
+	if ctx.Err() == nil {
+		return err
+	}
+	return &statusError{status: statusInterrupted, err: fmt.Errorf("interrupted; what is reported is not the whole run")}
+}
+
+// meter shows progress on standard error: in place on a terminal, line by line elsewhere.
+func (a *app) meter(quiet bool, total int) *meter {
+	m := &meter{w: a.err, total: total}
+	if quiet {
+		m.w = io.Discard
+	}
+	if !quiet && isTerminal(a.err) && a.getenv("TERM") != "dumb" {
+		m.width = func() int { return cmp.Or(a.widthOf(a.err), 80) }
+	}
+	return m
+}
+
+// colored decides whether the report is coloured.
+func (a *app) colored(flag string) bool {
+	if flag == "auto" { // https://no-color.org
+		return isTerminal(a.out) && a.getenv("NO_COLOR") == "" && a.getenv("TERM") != "dumb"
+	}
+	return flag == "always"
+}
+
+// widthOf returns the columns of a terminal, and 0 for anything else.
+func (a *app) widthOf(w io.Writer) int {
+	file, ok := w.(*os.File)
+	if !ok {
+		return 0
+	}
+	width, _, err := term.GetSize(int(file.Fd()))
+	if err != nil {
+		return 0
+	}
+	return width
+}
+
+func isTerminal(w io.Writer) bool {
+	file, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd()))
+}
