@@ -122,10 +122,10 @@ func furnish(s *spec) error {
 			return err
 		}
 	}
-	if err := os.Symlink(filepath.Join(s.Universe, "proxy"), proxyTree); err != nil {
+	if err := os.Symlink(s.Universe.Proxy, proxyTree); err != nil {
 		return err
 	}
-	return copyProject(s.Project, projectDir)
+	return copyProject(s.Universe.Project, projectDir)
 }
 
 // copyProject copies the files of a module that the go command looks at: not version control, not nested

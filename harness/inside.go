@@ -6,7 +6,6 @@ import (
 	"log"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -29,17 +28,13 @@ func runInside(input json.RawMessage, parent *lab.Control) error {
 	if err := json.Unmarshal(input, &s); err != nil {
 		return fmt.Errorf("read the cell: %w", err)
 	}
-	universe, err := fakeupstream.OpenUniverse(s.Universe)
-	if err != nil {
-		return err
-	}
 	if err := lab.Mount(lab.Files{ResolvConf: resolvConf(&s), Hosts: "127.0.0.1 localhost\n::1 localhost\n"}); err != nil {
 		return err
 	}
 	if err := furnish(&s); err != nil {
 		return fmt.Errorf("furnish the client host: %w", err)
 	}
-	in, err := newInternet(&s, universe)
+	in, err := newInternet(&s)
 	if err != nil {
 		return err
 	}
@@ -220,6 +215,3 @@ func (in *internet) waiting(c *record.Cell) []string {
 	}
 	return lines
 }
-
-// projectFiles is where the files of a generated universe's own module are.
-func projectFiles(universe string) string { return filepath.Join(universe, "project") }

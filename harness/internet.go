@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -57,8 +56,8 @@ type service struct {
 }
 
 // newInternet makes the hosts of a spec and their network. It must be called by a lab process.
-func newInternet(s *spec, u *fakeupstream.Universe) (*internet, error) {
-	in := &internet{world: s.World, keys: s.Keys, universe: u, seed: s.Seed,
+func newInternet(s *spec) (*internet, error) {
+	in := &internet{world: s.World, keys: s.Keys, universe: s.Universe, seed: s.Seed,
 		index: map[string]int{}, byAddr: map[netip.AddrPort]*service{}, dbs: map[string]*fakeupstream.ChecksumDB{}}
 	for i := range s.Faults {
 		in.faults = append(in.faults, runningFault{&s.Faults[i], new(atomic.Int64)})
@@ -259,7 +258,7 @@ func (in *internet) handler(h *scenarios.Host) (http.Handler, error) {
 	case scenarios.RoleChecksumDB:
 		return in.lazily(func() (http.Handler, error) { return in.checksumDB(h.Name) }), nil
 	case scenarios.RoleVCS:
-		return fakeupstream.VCS(filepath.Join(in.universe.Dir, "git")), nil
+		return &fakeupstream.VCS{Dir: in.universe.Git}, nil
 	case scenarios.RoleForwardProxy:
 		n := len(in.forwardProxies)
 		in.forwardProxies = append(in.forwardProxies, h.Name)
@@ -272,13 +271,9 @@ func (in *internet) handler(h *scenarios.Host) (http.Handler, error) {
 }
 
 func (in *internet) moduleProxy(h *scenarios.Host) (http.Handler, error) {
-	p := &fakeupstream.ModuleProxy{Tree: os.DirFS(filepath.Join(in.universe.Dir, "proxy"))}
+	p := &fakeupstream.ModuleProxy{Tree: os.DirFS(in.universe.Proxy)}
 	if !h.Private {
-		private := map[string]bool{}
-		for _, m := range in.universe.Modules {
-			private[m.Path] = private[m.Path] || m.Private
-		}
-		p.Knows = func(path string) bool { return !private[path] }
+		p.Knows = func(path string) bool { return !in.universe.IsPrivate(path) }
 	}
 	return in.lazily(func() (http.Handler, error) {
 		for _, name := range h.SumDB {

@@ -64,7 +64,7 @@ func NewPlan(ctx context.Context, o Options) (*Plan, error) {
 	}
 	p := &Plan{options: o, header: header(o)}
 	keys := map[*scenarios.World]keys{}
-	sources := map[source]string{}
+	sources := map[source]*fakeupstream.Universe{}
 	for _, s := range o.Scenarios {
 		if _, ok := keys[s.World]; !ok {
 			k, err := newKeys(s.World, o.Vars["go-sumdb"])
@@ -204,7 +204,7 @@ func vcsHosts(w *scenarios.World) (hosts fakeupstream.Hosts) {
 }
 
 // prepare makes the universe of modules that a project needs in a world, once, and describes the project.
-func (p *Plan) prepare(ctx context.Context, made map[source]string, w *scenarios.World, project *scenarios.Project) error {
+func (p *Plan) prepare(ctx context.Context, made map[source]*fakeupstream.Universe, w *scenarios.World, project *scenarios.Project) error {
 	key := sourceOf(w, project)
 	if _, ok := made[key]; ok {
 		return nil
@@ -213,7 +213,7 @@ func (p *Plan) prepare(ctx context.Context, made map[source]string, w *scenarios
 	if err != nil {
 		return fmt.Errorf("make the modules of project %s: %w", project.Name, err)
 	}
-	made[key] = u.Dir
+	made[key] = u
 	described := slices.ContainsFunc(p.header.Projects, func(r record.Project) bool { return r.Name == project.Name })
 	if described {
 		return nil
@@ -246,17 +246,13 @@ func (p *Plan) cached(ctx context.Context, project *scenarios.Project) (*fakeups
 		return nil, err
 	}
 	if len(missing) > 0 {
-		var list []string
-		for _, m := range missing {
-			list = append(list, m.String())
-		}
-		return nil, fmt.Errorf("%d modules are not in the module cache; fetch them first:\n\tgo mod download %s", len(missing), strings.Join(list, " "))
+		return nil, fmt.Errorf("%d modules are not in the module cache; fetch them first:\n\t%s", len(missing), fakeupstream.DownloadCommand(missing))
 	}
 	return u, nil
 }
 
 // add appends a cell.
-func (p *Plan) add(rep int, s *scenarios.Scenario, project *scenarios.Project, c *scenarios.Config, k keys, universe string) {
+func (p *Plan) add(rep int, s *scenarios.Scenario, project *scenarios.Project, c *scenarios.Config, k keys, u *fakeupstream.Universe) {
 	o := &p.options
 	run := project.Run
 	if len(run) == 0 {
@@ -266,13 +262,9 @@ func (p *Plan) add(rep int, s *scenarios.Scenario, project *scenarios.Project, c
 	if command[0] == "go" {
 		command[0] = o.Go.Path
 	}
-	dir := project.Dir
-	if dir == "" {
-		dir = projectFiles(universe)
-	}
 	p.cells = append(p.cells, planned{
 		key: record.Key{Scenario: s.Name, Config: c.Name, Project: project.Name, Go: o.Go.Version, Rep: rep},
-		spec: &spec{World: s.World, Faults: s.Faults, Config: c, Project: dir, Universe: universe, Keys: k,
+		spec: &spec{World: s.World, Faults: s.Faults, Config: c, Universe: u, Keys: k,
 			Command: command, Env: clientEnv(o.Go, c.Env, k), Timeout: o.Timeout, Seed: o.Seed + uint64(rep)},
 	})
 }

@@ -3,6 +3,7 @@ package harness
 import (
 	"time"
 
+	"github.com/simrun/simrun/fakeupstream"
 	"github.com/simrun/simrun/record"
 	"github.com/simrun/simrun/scenarios"
 )
@@ -12,8 +13,7 @@ type spec struct {
 	World    *scenarios.World
 	Faults   []scenarios.Fault
 	Config   *scenarios.Config
-	Project  string // folder of the module that the command runs on
-	Universe string // folder of the modules that the internet serves
+	Universe *fakeupstream.Universe // the modules that the internet serves, and the one that needs them
 	Keys     keys
 	Command  []string // with the absolute path of the program first
 	Env      []string // complete
