@@ -17,12 +17,12 @@ type Request struct {
 	Host   string    // as the client called it, with the port if the client named one
 	Proto  string    // such as HTTP/2.0
 	Method string
-	Path   string // with the query, escaped as it came; the authority for CONNECT
-	Status int    // 0: no answer; 200 for a CONNECT whose connection the handler took over
-	Bytes  int64  // of the answer's body; what goes through a tunnel is not counted
+	Path   string         // with the query, escaped as it came; the authority for CONNECT
+	Status int            // 0: no answer; 200 for a CONNECT whose connection the handler took over
+	Bytes  int64          // of the answer's body; what goes through a tunnel is not counted
 	Remote netip.AddrPort // the client's end of the connection
 	Local  netip.AddrPort // the server's end
-	Err    string // how it ended early; empty: it did not
+	Err    string         // how it ended early; empty: it did not
 }
 
 // A Log remembers the requests that handlers got. The zero Log is ready for use, by many handlers and
