@@ -26,9 +26,10 @@ func (d *decoder) configs(root ast.Node) []*Config {
 func (d *decoder) projects(root ast.Node) []*Project {
 	var all []*Project
 	d.list(root, "projects", func(n ast.Node) {
-		p := &Project{Pos: d.position(n), Run: nil}
-		d.mapping(n, p.Pos, "a project", projectFields(p))
-		d.checkProject(p, n)
+		p := &Project{Pos: d.position(n)}
+		if d.mapping(n, p.Pos, "a project", projectFields(p)) {
+			d.checkProject(p, n.(*ast.MappingNode))
+		}
 		all = append(all, p)
 	})
 	return all
@@ -47,11 +48,7 @@ func (d *decoder) list(root ast.Node, key string, each func(n ast.Node)) {
 	})
 }
 
-func (d *decoder) checkProject(p *Project, n ast.Node) {
-	m, ok := n.(*ast.MappingNode)
-	if !ok {
-		return
-	}
+func (d *decoder) checkProject(p *Project, m *ast.MappingNode) {
 	switch run := keyNode(m, "run"); {
 	case run == nil:
 		p.Run = []string{"go", "mod", "tidy"}

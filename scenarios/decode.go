@@ -45,26 +45,29 @@ func (d *decoder) position(n ast.Node) Position {
 }
 
 // mapping reads a mapping that has the given fields and no others. The caller says what is being read,
-// with its article, and where it begins.
-func (d *decoder) mapping(n ast.Node, pos Position, what string, known fields) {
+// with its article, and where it begins. It reports whether all was well, so that the caller can leave
+// out checks which would only find consequences.
+func (d *decoder) mapping(n ast.Node, pos Position, what string, known fields) bool {
+	before := len(d.found.list)
+	words := slices.Sorted(maps.Keys(known))
 	seen := map[string]bool{}
-	complete := d.entries(n, what, func(key string, at Position, value ast.Node) {
+	isMapping := d.entries(n, what, func(key string, at Position, value ast.Node) {
 		seen[key] = true
-		f, ok := known[key]
-		if !ok {
-			d.failf(at, "unknown key %s in %s%s", quote(key), what, suggest(key, slices.Sorted(maps.Keys(known))))
+		if f, ok := known[key]; ok {
+			f.read(d, value)
 			return
 		}
-		f.read(d, value)
+		d.failf(at, "unknown key %s in %s%s", quote(key), what, suggest(key, words))
+		if meant, ok := nearest(key, words); ok {
+			seen[meant] = true // it is misspelt, not missing
+		}
 	})
-	if !complete {
-		return
-	}
 	for _, key := range requiredOf(known) {
-		if !seen[key] {
+		if isMapping && !seen[key] {
 			d.failf(pos, "%s needs `%s:`", what, key)
 		}
 	}
+	return len(d.found.list) == before
 }
 
 // requiredOf returns the keys that a mapping must have, sorted.
@@ -158,12 +161,20 @@ func (d *decoder) expand(text string, pos Position) (string, bool) {
 			d.failf(pos, "\"$\" begins a variable; write \"$$\" for a dollar sign")
 			good = false
 		case !known:
-			d.failf(pos, "unknown variable $%s%s", name, suggest(name, slices.Sorted(maps.Keys(d.vars))))
+			d.unknownVariable(name, pos)
 			good = false
 		}
 		b.WriteString(value)
 		text = after
 	}
+}
+
+func (d *decoder) unknownVariable(name string, pos Position) {
+	if near, ok := nearest(name, slices.Sorted(maps.Keys(d.vars))); ok {
+		d.failf(pos, "unknown variable $%s; did you mean `$%s`?", name, near)
+		return
+	}
+	d.failf(pos, "unknown variable $%s; set it with --var %s=VALUE", name, name)
 }
 
 // variable splits what follows a dollar sign into the variable's name and the rest.
@@ -286,8 +297,7 @@ func setMapping[T any](dst **T, what string, table func(*T) fields, check func(d
 		shape: func() shape { return object(table(new(T))) },
 		read: func(d *decoder, n ast.Node) {
 			*dst = new(T)
-			d.mapping(n, d.position(n), what, table(*dst))
-			if check != nil {
+			if d.mapping(n, d.position(n), what, table(*dst)) && check != nil {
 				check(d, *dst, d.position(n))
 			}
 		},
@@ -311,17 +321,17 @@ func oneOf[T ~string](what string, words ...T) scalar[T] {
 	}
 }
 
-// whole is the scalar that is a whole number within bounds, of what the message calls it.
+// whole is the scalar that is a whole number within bounds; messages say what it counts.
 func whole[T ~int | ~int64 | ~uint64](what string, least, most T) scalar[T] {
 	return scalar[T]{
 		shape: shape{"type": "integer", "minimum": least, "maximum": most},
 		parse: func(s string) (T, error) {
 			n, err := strconv.ParseUint(strings.TrimPrefix(s, "-"), 10, 64)
 			if err != nil {
-				return 0, fmt.Errorf("%s is not a whole number of %s", quote(s), what)
+				return 0, fmt.Errorf("%s is not a whole number (%s)", quote(s), what)
 			}
 			if strings.HasPrefix(s, "-") || n < uint64(least) || n > uint64(most) {
-				return 0, fmt.Errorf("%s is out of range: %d to %d %s", quote(s), least, most, what)
+				return 0, fmt.Errorf("%s is out of range (%s): %d to %d", quote(s), what, least, most)
 			}
 			return T(n), nil
 		},

@@ -148,7 +148,7 @@ func httpFields(f *HTTPFault) fields {
 	return fields{
 		"path":        set(&f.Path, textValue),
 		"method":      set(&f.Method, methodValue),
-		"status":      set(&f.Status, whole("HTTP status", 200, 599)),
+		"status":      set(&f.Status, whole("an HTTP status", 200, 599)),
 		"body":        set(&f.Body, textValue),
 		"retry-after": set(&f.RetryAfter, wholeSecondsValue),
 		"delay":       set(&f.Delay, durationValue),
@@ -284,13 +284,13 @@ func parseBool(s string) (bool, error) {
 }
 
 func parseWeight(s string) (float64, error) {
-	const most = 1e6
+	const most = 1_000_000
 	w, err := strconv.ParseFloat(s, 64)
 	switch {
 	case err != nil:
 		return 0, fmt.Errorf("%s is not a number", quote(s))
 	case !(w > 0 && w <= most): // the negation also catches NaN
-		return 0, fmt.Errorf("%s is out of range: more than 0 and at most %g", quote(s), most)
+		return 0, fmt.Errorf("%s is out of range: more than 0 and at most %d", quote(s), most)
 	}
 	return w, nil
 }

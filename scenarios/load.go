@@ -33,7 +33,7 @@ func Load(paths []string, opts Options) (*Library, error) {
 	l := &loader{vars: opts.Vars, worlds: map[string]*World{}, places: map[string]Position{}}
 	l.readPaths(paths)
 	l.decode()
-	if err := l.found.err(); err != nil {
+	if err := l.err(); err != nil {
 		return nil, err
 	}
 	return &l.lib, nil
@@ -46,13 +46,22 @@ func Builtin(opts Options) (*Library, error) {
 
 // A loader is one call of Load.
 type loader struct {
-	vars   map[string]string
-	found  problems
-	lib    Library
-	own    []document // of the caller's files
-	stock  []document // of the built-in library; nil until it is needed
-	worlds map[string]*World
-	places map[string]Position // where each kind and name was declared
+	vars       map[string]string
+	found      problems // in the caller's files
+	stockFound problems // in the built-in library, such as a variable that the caller left out
+	lib        Library
+	own        []document // of the caller's files
+	stock      []document // of the built-in library; nil until it is needed
+	worlds     map[string]*World
+	places     map[string]Position // where each kind and name was declared
+}
+
+// err returns the problems of the caller's files, or if they have none those of the built-in library.
+func (l *loader) err() error {
+	if err := l.found.err(); err != nil {
+		return err
+	}
+	return l.stockFound.err()
 }
 
 func (l *loader) readPaths(paths []string) {
@@ -101,11 +110,11 @@ func (l *loader) readBuiltin() []document {
 			return err
 		}
 		content, err := builtin.ReadFile(name)
-		docs = append(docs, parse("builtin/"+name, content, true, &l.found)...)
+		docs = append(docs, parse("builtin/"+name, content, true, &l.stockFound)...)
 		return err
 	})
 	if err != nil {
-		l.found.add(&source{}, Position{File: "builtin"}, "cannot read: "+reason(err))
+		l.stockFound.add(&source{}, Position{File: "builtin"}, "cannot read: "+reason(err))
 	}
 	return docs
 }
@@ -164,7 +173,11 @@ func (l *loader) decoder(doc document) *decoder {
 	if !slices.Contains(l.lib.Files, doc.src.name) {
 		l.lib.Files = append(l.lib.Files, doc.src.name)
 	}
-	return &decoder{src: doc.src, vars: l.vars, found: &l.found}
+	found := &l.found
+	if doc.src.builtin {
+		found = &l.stockFound
+	}
+	return &decoder{src: doc.src, vars: l.vars, found: found}
 }
 
 // declare refuses a name that something of the same kind has already.

@@ -49,11 +49,12 @@ func faultsField(s *Scenario) field {
 
 func (d *decoder) fault(n ast.Node, w *World) Fault {
 	f := Fault{Pos: d.position(n)}
-	d.mapping(n, f.Pos, "a fault", faultFields(&f))
+	if d.mapping(n, f.Pos, "a fault", faultFields(&f)) {
+		d.checkLayer(&f)
+	}
 	if f.Until > 0 && f.Until <= f.From {
 		d.failf(f.Pos, "fault is never in force: it ends at %v and begins at %v", f.Until, f.From)
 	}
-	d.checkLayer(&f)
 	if w != nil && f.Target.Pattern != "" {
 		at := f.Pos
 		if n := keyNode(n.(*ast.MappingNode), "host"); n != nil {
@@ -124,8 +125,7 @@ func streamField(f *Fault) field {
 		read: func(d *decoder, n ast.Node) {
 			f.Stream = &StreamFault{Stream: "downstream", Toxicity: 1}
 			var attributes ast.Node
-			d.mapping(n, d.position(n), "a stream fault", streamFields(f.Stream, &attributes))
-			if f.Stream.Type != "" {
+			if d.mapping(n, d.position(n), "a stream fault", streamFields(f.Stream, &attributes)) {
 				d.toxic(f.Stream, attributes, d.position(n))
 			}
 		},
@@ -270,11 +270,11 @@ func expectField(s *Scenario) field {
 		read: func(d *decoder, n ast.Node) {
 			d.items(n, "expect", func(n ast.Node) {
 				e := Expectation{Pos: d.position(n)}
-				d.mapping(n, e.Pos, "an expectation", expectationFields(&e))
-				if e.Outcome == "" && e.Class == "" && e.Seconds == nil {
+				good := d.mapping(n, e.Pos, "an expectation", expectationFields(&e))
+				switch {
+				case good && e.Outcome == "" && e.Class == "" && e.Seconds == nil:
 					d.failf(e.Pos, "an expectation needs `outcome:`, `class:` or `seconds:`")
-				}
-				if e.Outcome == "ok" && e.Class != "" {
+				case e.Outcome == "ok" && e.Class != "":
 					d.failf(e.Pos, "`outcome: ok` has no failure class %s", quote(e.Class))
 				}
 				s.Expect = append(s.Expect, e)

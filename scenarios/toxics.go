@@ -66,8 +66,8 @@ func (d *decoder) toxic(f *StreamFault, attributes ast.Node, pos Position) {
 	} else if required := requiredOf(table); len(required) > 0 {
 		d.failf(pos, "the toxic %s needs `attributes: {%s: ...}`", f.Type, required[0])
 	}
-	average, variation := f.Attributes["average_size"], f.Attributes["size_variation"]
-	if average > 0 && variation >= average {
+	average, known := f.Attributes["average_size"]
+	if variation := f.Attributes["size_variation"]; known && variation >= average {
 		d.failf(pos, "slicer would never end: size_variation %d is not less than average_size %d", variation, average)
 	}
 }

@@ -38,12 +38,14 @@ func hostsField(w *World) field {
 		shape: func() shape { return mapOf(object(hostFields(new(Host)))) },
 		read: func(d *decoder, n ast.Node) {
 			written := map[string]string{} // the key that each host was declared by
-			complete := d.entries(n, "hosts", func(key string, at Position, n ast.Node) {
+			keys := 0
+			isMapping := d.entries(n, "hosts", func(key string, at Position, n ast.Node) {
+				keys++
 				if h, ok := d.host(key, at, n); ok {
 					d.addHost(w, h, key, written)
 				}
 			})
-			if complete && len(w.Hosts) == 0 {
+			if isMapping && keys == 0 {
 				d.failf(d.position(n), "a world needs a host")
 			}
 		},
