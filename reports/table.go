@@ -29,7 +29,7 @@ type Table struct {
 	Outcomes    map[record.Outcome]int // how many cells ended in which way
 	Unexercised int                    // cells that ran and in which no declared fault bit
 
-	Broken   []Finding // expectations that cells did not meet, in the order of the rows
+	Broken   []Finding // what cells did that was not expected: one per entry, with the text of its first
 	Failures []Finding // why simrun failed in cells, the most frequent reason first
 	Skips    []Finding // why cells were skipped, the most frequent reason first
 }
@@ -80,9 +80,11 @@ func Summarize(run record.Run, cells []record.Cell) *Table {
 	for group := range chunkBy(cells, sameRow) {
 		t.Rows = append(t.Rows, t.foldRow(group))
 	}
-	t.Broken = findings(cells, func(c *record.Cell) []string { return verdict.Broken(run, c) })
-	t.Failures = byFrequency(findings(cells, notes(record.HarnessError)))
-	t.Skips = byFrequency(findings(cells, notes(record.Skipped)))
+	for group := range chunkBy(cells, sameEntry) {
+		t.Broken = append(t.Broken, broken(run, group)...)
+	}
+	t.Failures = reasons(cells, record.HarnessError)
+	t.Skips = reasons(cells, record.Skipped)
 	for i := range cells {
 		t.Outcomes[cells[i].Outcome]++
 		if ran(&cells[i]) && !cells[i].Exercised() {
@@ -110,7 +112,7 @@ func fold(run record.Run, cells []record.Cell) Entry {
 	for i := range cells {
 		c := &cells[i]
 		e.Outcome = foldOutcome(e.Outcome, c.Outcome)
-		if len(verdict.Broken(run, c)) > 0 {
+		if len(verdict.Broken(&run, c)) > 0 {
 			e.Broken++
 		}
 		if !ran(c) {
@@ -242,35 +244,39 @@ func chunkBy(cells []record.Cell, same func(a, b record.Key) bool) iter.Seq[[]re
 	}
 }
 
-// notes returns the texts for [findings] of the cells that ended with an outcome.
-func notes(o record.Outcome) func(*record.Cell) []string {
-	return func(c *record.Cell) []string {
-		if c.Outcome != o {
-			return nil
-		}
-		return []string{cmp.Or(c.Note, "no reason recorded")}
-	}
-}
-
-// findings collects what texts says of each cell, equal texts together, in the order of first sight.
-func findings(cells []record.Cell, texts func(*record.Cell) []string) []Finding {
-	var list []Finding
-	index := make(map[string]int)
+// broken returns what is to be said of the repetitions of a cell that break expectations, if any do.
+func broken(run record.Run, cells []record.Cell) []Finding {
+	var f Finding
 	for i := range cells {
-		for _, text := range texts(&cells[i]) {
-			at, ok := index[text]
-			if !ok {
-				at = len(list)
-				index[text] = at
-				list = append(list, Finding{Text: text})
-			}
-			list[at].Cells = append(list[at].Cells, cells[i].Key)
+		texts := verdict.Broken(&run, &cells[i])
+		if len(texts) == 0 {
+			continue
 		}
+		f.Text = cmp.Or(f.Text, strings.Join(texts, "; "))
+		f.Cells = append(f.Cells, cells[i].Key)
 	}
-	return list
+	if len(f.Cells) == 0 {
+		return nil
+	}
+	return []Finding{f}
 }
 
-func byFrequency(list []Finding) []Finding {
+// reasons collects the notes of the cells that ended with an outcome, the most frequent first.
+func reasons(cells []record.Cell, o record.Outcome) []Finding {
+	var list []Finding
+	for i := range cells {
+		c := &cells[i]
+		if c.Outcome != o {
+			continue
+		}
+		text := cmp.Or(c.Note, "no reason recorded")
+		at := slices.IndexFunc(list, func(f Finding) bool { return f.Text == text })
+		if at < 0 {
+			at = len(list)
+			list = append(list, Finding{Text: text})
+		}
+		list[at].Cells = append(list[at].Cells, c.Key)
+	}
 	slices.SortStableFunc(list, func(a, b Finding) int { return cmp.Compare(len(b.Cells), len(a.Cells)) })
 	return list
 }

@@ -40,9 +40,9 @@ func Terminal(w io.Writer, t *Table, opts TerminalOptions) error {
 	p.matrix()
 	p.legend()
 	p.counts()
-	p.findings("expectations broken", red, t.Broken)
-	p.findings("harness errors", alarm, t.Failures)
-	p.findings("skipped", faint, t.Skips)
+	p.broken()
+	p.reasons("harness errors", alarm, t.Failures)
+	p.reasons("skipped", faint, t.Skips)
 	_, err := io.WriteString(w, p.out.String())
 	return err
 }
@@ -309,17 +309,42 @@ func (p *printer) counts() {
 	p.paragraph("", plain, text)
 }
 
-// findings prints each text once, and below it the cells that it is about.
-func (p *printer) findings(title string, s style, list []Finding) {
+// broken prints what was not as expected, entry by entry.
+func (p *printer) broken() {
+	if len(p.table.Broken) == 0 {
+		return
+	}
+	p.heading("expectations broken", red, p.table.Broken)
+	for _, f := range p.table.Broken {
+		k := f.Cells[0]
+		name := p.rowName(k.Scenario, k.Project, k.Go) + " × " + k.Config
+		if p.table.Run.Repeat > 1 {
+			name += fmt.Sprintf(" (%d of %d repetitions, the first shown)", len(f.Cells), p.table.Run.Repeat)
+		}
+		p.paragraph("  ", plain, Clean(name)+": "+oneLine(f.Text))
+	}
+}
+
+// reasons prints each text once, and below it the cells that it is about.
+func (p *printer) reasons(title string, s style, list []Finding) {
 	if len(list) == 0 {
 		return
 	}
-	p.out.WriteByte('\n')
-	p.line(p.paint(s, fmt.Sprintf("%s: %d", title, len(list))))
+	p.heading(title, s, list)
 	for _, f := range list {
 		p.paragraph("  ", plain, oneLine(f.Text))
 		p.paragraph("      ", faint, p.cellList(f.Cells))
 	}
+}
+
+// heading begins a section, and says how many cells it is about.
+func (p *printer) heading(title string, s style, list []Finding) {
+	cells := 0
+	for _, f := range list {
+		cells += len(f.Cells)
+	}
+	p.out.WriteByte('\n')
+	p.line(p.paint(s, fmt.Sprintf("%s: %s", title, count(cells, "cell"))))
 }
 
 // mostNamed is how many cells of a finding are named. The rest is counted: results.jsonl has them all.
@@ -346,9 +371,15 @@ func (p *printer) cellList(keys []record.Key) string {
 	return strings.Join(names, ", ")
 }
 
-// paragraph prints clean text, broken between words, every line with an indentation.
+// paragraph prints clean text, broken between words, every line with an indentation, all but the first
+// with a little more.
 func (p *printer) paragraph(indent string, s style, text string) {
-	for part := range strings.SplitSeq(ansi.Wrap(text, max(p.width-len(indent), 20), ""), "\n") {
+	const more = "  "
+	room := max(p.width-len(indent)-len(more), 20)
+	for i, part := range strings.Split(ansi.Wrap(text, room, ""), "\n") {
+		if i == 1 {
+			indent += more
+		}
 		p.line(indent + p.paint(s, strings.TrimRight(part, " ")))
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -104,16 +105,7 @@ func (a *app) run(ctx context.Context, o *runOptions, paths []string) error {
 	if err != nil {
 		return interruptedOr(ctx, fmt.Errorf("plan the run: %w", err))
 	}
-	header := plan.Header()
-	cells, err := a.execute(ctx, o, plan, file)
-	table := reports.Summarize(header, cells)
-	if err := a.report(table, o.color, file); err != nil {
-		return err
-	}
-	if err != nil {
-		return interruptedOr(ctx, err)
-	}
-	return verdictOf(table)
+	return a.carryOut(ctx, o, plan, file)
 }
 
 // harnessOptions reads the input and picks from it what is to be run.
@@ -138,30 +130,45 @@ type runner interface {
 	Run(ctx context.Context, emit func(*record.Cell) error, progress func(harness.Status)) error
 }
 
-// execute runs a plan, and writes each cell to the results file as it ends. It returns the cells that
-// are complete, also when it fails.
-func (a *app) execute(ctx context.Context, o *runOptions, plan runner, file string) (cells []record.Cell, err error) {
+// carryOut runs a plan, writes its results to a file and reports them, also when the run fails halfway.
+func (a *app) carryOut(ctx context.Context, o *runOptions, plan runner, file string) error {
 	header := plan.Header()
 	results, err := record.Create(file, header)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer func() {
-		if closeErr := results.Close(); err == nil {
-			err = closeErr
-		}
-	}()
-	m := a.meter(o.quiet, header.Cells)
+	cells, runErr := a.execute(ctx, o.quiet, plan, results)
+	runErr = cmp.Or(runErr, results.Close())
+	table := reports.Summarize(header, cells)
+	if err := a.report(table, o.color, file); err != nil {
+		return err
+	}
+	if runErr != nil {
+		return interruptedOr(ctx, fmt.Errorf("run: %w", runErr))
+	}
+	return statusOf(table)
+}
+
+// execute runs a plan, and writes each cell down as it ends. It returns what the table needs of the
+// cells that are complete.
+func (a *app) execute(ctx context.Context, quiet bool, plan runner, results *record.Writer) (cells []record.Cell, err error) {
+	m := a.meter(quiet, plan.Header().Cells)
 	defer m.finish()
 	err = plan.Run(ctx, func(c *record.Cell) error {
 		if err := results.Append(c); err != nil {
 			return err
 		}
-		cells = append(cells, *c)
+		cells = append(cells, lean(*c))
 		m.cell(c)
 		return nil
 	}, m.status)
 	return cells, err
+}
+
+// lean drops the long lists of a cell, of which a run of many cells would fill the memory.
+func lean(c record.Cell) record.Cell {
+	c.Requests, c.Queries, c.Conns, c.Modules, c.Stderr = nil, nil, nil, nil, ""
+	return c
 }
 
 // report prints the matrix and where the results are.
@@ -176,8 +183,8 @@ func (a *app) report(t *reports.Table, color, file string) error {
 	return nil
 }
 
-// verdictOf turns a complete run into the exit status.
-func verdictOf(t *reports.Table) error {
+// statusOf turns a complete run into the exit status.
+func statusOf(t *reports.Table) error {
 	switch {
 	case t.Outcomes[record.HarnessError] > 0:
 		return &statusError{status: statusHarness}
@@ -192,7 +199,7 @@ func interruptedOr(ctx context.Context, err error) error {
 	if ctx.Err() == nil {
 		return err
 	}
-	return &statusError{status: statusInterrupted, err: fmt.Errorf("interrupted; what is reported is not the whole run")}
+	return &statusError{status: statusInterrupted, err: errors.New("interrupted; what is reported is not the whole run")}
 }
 
 // meter shows progress on standard error: in place on a terminal, line by line elsewhere.

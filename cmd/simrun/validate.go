@@ -33,9 +33,9 @@ func (a *app) validate(ctx context.Context, in *input, paths []string) error {
 	if err != nil && in.goPath != "" {
 		return err
 	}
-	lib, err := scenarios.Load(paths, in.loadOptions(g))
+	lib, err := in.load(paths, in.loadOptions(g))
 	if err != nil {
-		return wrongInput("%w", err)
+		return err
 	}
 	_, err = fmt.Fprintln(a.out, inventory(lib))
 	return err

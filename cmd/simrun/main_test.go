@@ -1,0 +1,51 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/simrun/simrun/harness"
+)
+
+func TestMain(m *testing.M) {
+	harness.Reexec() // a lab process of a script is this test binary once more
+	testscript.Main(m, map[string]func(){"simrun": main})
+}
+
+// TestScript runs testdata/script/*.txtar, each of which drives the real command.
+func TestScript(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"status": status},
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
+			env.Setenv("XDG_CACHE_HOME", filepath.Join(env.WorkDir, "cache"))
+			return os.Mkdir(env.Getenv("HOME"), 0o777)
+		},
+	})
+}
+
+// status is the script command "status N PROGRAM ARG...": PROGRAM must end with status N, not 0.
+func status(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: status N PROGRAM ARG...")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		ts.Fatalf("%v, want exit status %d", err, want)
+	}
+	if exit.ExitCode() != want {
+		ts.Fatalf("exit status %d, want %d", exit.ExitCode(), want)
+	}
+}
