@@ -1,0 +1,160 @@
+package verdict
+
+import (
+	"net/url"
+	"regexp"
+	"strings"
+
+	"github.com/simrun/simrun/record"
+)
+
+// The classes that do not come from a line of text.
+const (
+	Hang         = "hang-no-output" // the go command waited for ever; it says nothing while it does
+	Unclassified = "unclassified"   // it failed, and no rule knows how
+)
+
+// Classify returns the failure class of a cell: where it failed first, how second, because what helps
+// depends on where. A timeout, for example, is tcp-connect-timeout on the way to a module proxy,
+// sumdb-unreachable on the way to the checksum database and git-unreachable in git. [Remedy] knows the
+// classes. Cells that did not fail, and those that say nothing about the config, have no class.
+//
+// If the go command printed several errors, the first one that a rule knows decides.
+func Classify(cell *record.Cell, run *record.Run) string {
+	switch cell.Outcome {
+	case record.Hang:
+		return Hang
+	case record.Error:
+		return classifyText(nameHosts(cell.Stderr, run, cell))
+	}
+	return ""
+}
+
+func classifyText(text string) string {
+	for _, m := range messages(text) {
+		if r := decide(m); r != nil {
+			return r.class
+		}
+	}
+	return Unclassified
+}
+
+// decide returns the first rule that knows m, or nil.
+func decide(m message) *rule {
+	for _, s := range stages {
+		if s.mark != nil && !s.mark.MatchString(m.text) {
+			continue
+		}
+		for i := range s.rules {
+			if r := &s.rules[i]; r.pattern.MatchString(r.part(m)) {
+				return r
+			}
+		}
+	}
+	return nil
+}
+
+// A message is one error as the go command prints it: a line and the indented lines below it.
+type message struct {
+	text     string // what the go command and the programs that it started say
+	response string // what a server said, which the go command quotes
+	trace    string // a line of the -x trace instead: it tells a request, not an error
+}
+
+var (
+	quotedResponse = regexp.MustCompile(`(?m)^\s*(?:server response:|not found: )`)
+	traceLine      = regexp.MustCompile(`^# get `)
+)
+
+// messages cuts text into its messages. Those of the -x trace come last: a request that failed there may
+// have been made good by another.
+func messages(text string) []message {
+	var errors, traces []message
+	for _, block := range blocks(text) {
+		if traceLine.MatchString(block) {
+			traces = append(traces, message{trace: block})
+			continue
+		}
+		m := message{text: block}
+		if at := quotedResponse.FindStringIndex(block); at != nil {
+			m.text, m.response = block[:at[0]], block[at[0]:]
+		}
+		errors = append(errors, m)
+	}
+	return append(errors, traces...)
+}
+
+// blocks returns the lines of text, each together with the indented lines below it.
+func blocks(text string) []string {
+	var all []string
+	for line := range strings.Lines(text) {
+		if indented := strings.HasPrefix(line, "\t") || strings.HasPrefix(line, " "); indented && len(all) > 0 {
+			all[len(all)-1] += line
+			continue
+		}
+		all = append(all, line)
+	}
+	return all
+}
+
+// The names that rules know hosts by.
+const (
+	sumdbName   = "$go-sumdb"
+	forwardName = "$forward-proxy"
+)
+
+// nameHosts replaces the hosts that have a part to play by the names that rules know them by: which host
+// is the checksum database, or a forward proxy, depends on the run and the config.
+func nameHosts(text string, run *record.Run, cell *record.Cell) string {
+	if run == nil {
+		return text
+	}
+	env := configEnv(run, cell.Config)
+	text = nameHost(text, run.Vars["go-sumdb"], sumdbName)
+	for key, value := range env {
+		if isForwardProxyVariable(key) {
+			text = nameHost(text, hostOf(value), forwardName)
+		}
+	}
+	return text
+}
+
+// nameHost replaces host by name where it stands for itself and is no part of a longer name.
+func nameHost(text, host, name string) string {
+	if host == "" {
+		return text
+	}
+	whole := regexp.MustCompile(`(^|[^\w.-])` + regexp.QuoteMeta(host) + `\b`)
+	return whole.ReplaceAllString(text, "${1}$"+name) // name begins with a "$", which Expand wants doubled
+}
+
+func configEnv(run *record.Run, name string) map[string]string {
+	for _, c := range run.Configs {
+		if c.Name == name {
+			return c.Env
+		}
+	}
+	return nil
+}
+
+// isForwardProxyVariable reports whether net/http or libcurl, for git, take a forward proxy from key.
+func isForwardProxyVariable(key string) bool {
+	switch strings.ToUpper(key) {
+	case "HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY":
+		return true
+	}
+	return false
+}
+
+// hostOf returns the host of a proxy variable, which may lack a scheme
+// (golang.org/x/net/http/httpproxy, parseProxy), or "".
+func hostOf(proxy string) string {
+	if !strings.Contains(proxy, "://") {
+		proxy = "http://" + proxy
+	}
+	u, err := url.Parse(proxy)
+	if err != nil {
+		return ""
+	}
+	return u.Hostname()
+}

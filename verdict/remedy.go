@@ -1,0 +1,128 @@
+package verdict
+
+// Remedy returns what to try against failures of a class that [Classify] gives, in one sentence.
+// It is empty for any other text.
+func Remedy(class string) string { return remedies[class] }
+
+var remedies = map[string]string{
+	Hang:         "Run the go command under timeout(1): it has no limit of its own for an answer that does not come.",
+	Unclassified: "Read the error text: no rule knows it.",
+
+	"h2-connection-lost": "Try again, and prefer a list with | to one with commas.",
+	"h2-goaway":          "Try again, and let the server allow more requests per connection.",
+	"h2-stream-error":    "Try GODEBUG=http2client=0, and take whatever inspects the traffic out of the way.",
+
+	"creds-over-http":       "Use https in GOPROXY when it holds a user name and password.",
+	"disabled-by-gonoproxy": "Take the path out of GONOPROXY or GOPRIVATE, or make its own host reachable.",
+	"env-override-conflict": "Unset the environment variable: it wins over go env -w.",
+	"goproxy-empty-list":    "Unset GOPROXY, or name at least one entry in it.",
+	"goproxy-invalid-url":   "Correct the URL in GOPROXY; it needs a scheme such as https://.",
+	"goproxy-off":           "Add direct or a proxy to GOPROXY: off forbids every download.",
+	"sumdb-config-invalid":  "Unset GOSUMDB, or give the key along with the name of a database that Go does not know.",
+	"toolchain-sumdb-off":   "Leave GOSUMDB on and exclude private modules with GOPRIVATE, or install the toolchain beforehand.",
+
+	"cache-corrupt":          "Run go clean -modcache.",
+	"cache-disk-full":        "Make room on the disk of GOMODCACHE.",
+	"cache-lock-unsupported": "Move GOMODCACHE to a local disk.",
+	"cache-permission":       "Make GOMODCACHE writable for the user who runs the go command.",
+	"cache-rename-denied":    "Keep virus scanners and other processes away from GOMODCACHE.",
+
+	"fwdproxy-auth-required":   "Put a user name and password into the proxy URL, for git as well.",
+	"fwdproxy-connection-lost": "Repair the forward proxy, or add the hosts that need none to NO_PROXY.",
+	"fwdproxy-denied":          "Have the forward proxy allow the host, or add it to NO_PROXY if it can be reached without.",
+	"fwdproxy-dns-failure":     "Correct the host in HTTPS_PROXY, or unset it where that network is not there.",
+	"fwdproxy-not-http":        "Give the scheme in HTTPS_PROXY that the proxy speaks: http, https or socks5.",
+	"fwdproxy-refused":         "Correct HTTPS_PROXY, or unset it: the go command never goes around a forward proxy that is down.",
+	"fwdproxy-wrong-scheme":    "Write http:// in HTTPS_PROXY unless the proxy itself speaks TLS.",
+
+	"toolchain-download-failed": "Make the toolchain's archive available through GOPROXY, or set GOTOOLCHAIN=local and install Go.",
+	"toolchain-local-too-old":   "Install a newer Go, or set GOTOOLCHAIN=auto.",
+	"toolchain-not-available":   "Name a release that exists in go.mod, and a GOPROXY other than off.",
+
+	"gosum-checksum-mismatch": "Find out who changed the module before touching go.sum, and use the same GOPROXY everywhere.",
+	"sumdb-bad-response":      "Use a proxy that passes the checksum database on unchanged, or none for it.",
+	"sumdb-checksum-mismatch": "Do not use this copy of the module: get it from another proxy, and keep GOSUMDB on.",
+	"sumdb-connection-lost":   "Try again, or let a module proxy answer for the checksum database.",
+	"sumdb-not-found":         "Set GOPRIVATE if the module is private; else wait until the database has seen the version.",
+	"sumdb-proxy-unsupported": "Let the proxy answer /supported with 404 or 200, or write | after it.",
+	"sumdb-server-error":      "Try again later, or reach the checksum database by another way.",
+	"sumdb-state-corrupt":     "Remove the database's folder below GOPATH/pkg/sumdb.",
+	"sumdb-unreachable":       "Use a proxy that answers for the checksum database, or sum.golang.google.cn, before turning it off.",
+
+	"vanity-dns-failure": "Put a module proxy before direct: it need not find the host by name here.",
+	"vanity-http-error":  "Put a module proxy before direct, or check the import path and the rights on its page.",
+	"vanity-no-meta":     "Add .git to the path, or credentials in .netrc, so that the page shows its meta tag.",
+	"vanity-parse-error": "Check that the host answers ?go-get=1 with HTML and not with a log-in page.",
+	"vanity-tls-failure": "Trust the certificate authority; GOINSECURE is for direct downloads and the last resort.",
+	"vanity-unreachable": "Put a module proxy before direct.",
+
+	"git-auth-required":        "Give git credentials, and set GOPRIVATE if the module is private.",
+	"git-dns-failure":          "Repair name resolution, or use a module proxy.",
+	"git-http-error":           "Use a module proxy, or try again.",
+	"git-rate-limited":         "Use a module proxy, so that the repository host is asked less.",
+	"git-repo-not-found":       "Check the path and the rights; a module proxy may still have a copy.",
+	"git-tls-failure":          "Use a module proxy, or a git with another TLS library.",
+	"git-tls-untrusted":        "Tell git the certificate authority with http.sslCAInfo: SSL_CERT_FILE reaches the go command only.",
+	"git-too-old":              "Install a newer git, or use a module proxy.",
+	"git-transfer-interrupted": "Use a module proxy, or try again.",
+	"git-unreachable":          "Use a module proxy, or git's own proxy settings.",
+	"ssh-host-key":             "Put the host's key into known_hosts, or use https.",
+	"vcs-tool-missing":         "Install the tool, or use a module proxy alone.",
+
+	"invalid-pseudo-version":    "Correct the version, or use a module proxy that has it.",
+	"policy-blocked":            "Ask for the module to be allowed, or use another version.",
+	"proxy-case-encoding":       "Repair the proxy: upper-case letters are written as ! and the lower-case letter.",
+	"unknown-revision":          "Name a version that exists, or use a module proxy that has a copy.",
+	"upstream-fetch-timeout":    "Ask again later: the proxy goes on with its download.",
+	"upstream-git-error":        "Set GOPRIVATE if the module is private; else go direct for this module.",
+	"upstream-unknown-revision": "Wait for the proxy to forget that the version was missing, or go direct for this module.",
+	"version-query-no-match":    "Ask for an exact version, or put | after a proxy that does not know the module.",
+
+	"dns-no-such-host":       "Correct the host or the name server, and write | after the entry so that the next one is tried.",
+	"dns-server-failure":     "Repair the name server, or name a second one.",
+	"dns-server-unreachable": "Name a name server that can be reached.",
+	"dns-timeout":            "Put a name server that works first, or shorten its turn with options timeout:1 attempts:1.",
+
+	"storage-redirect-blocked": "Allow the storage host in the firewall, or use a proxy that sends files itself.",
+
+	"http-on-https-port":    "Write http:// in GOPROXY, or give the proxy a certificate.",
+	"tls-bad-record-mac":    "Try again; if it stays, suspect the hardware or a box on the way.",
+	"tls-cert-expired":      "Check the client's clock, then have the certificate renewed.",
+	"tls-cert-rejected":     "Have the certificate repaired.",
+	"tls-handshake-timeout": "Use another mirror, and write | after this one: each request waits ten seconds for it.",
+	"tls-name-mismatch":     "Find out who answers in the host's place, and use another mirror meanwhile.",
+	"tls-protocol-mismatch": "Bring the server's TLS up to date.",
+	"tls-unknown-authority": "Install the certificate authority, or name it in SSL_CERT_FILE.",
+
+	"tcp-connect-timeout":    "Use a mirror that can be reached, and write | after the dead one: each request waits thirty seconds for it.",
+	"tcp-connection-refused": "Check the port and the firewall, and write | after the entry.",
+	"tcp-connection-reset":   "Try again or use another mirror, and write | after the entry.",
+	"tcp-read-timeout":       "Try again on another network.",
+	"tcp-unreachable":        "Connect to the network, or work from a vendor directory or a file:// proxy.",
+
+	"connection-closed-early":   "Try again, and write | after the entry.",
+	"download-truncated":        "Try again, and write | after the entry.",
+	"http-400":                  "Write | after the entry: only 404 and 410 pass a comma.",
+	"http-401":                  "Give credentials in .netrc or with GOAUTH.",
+	"http-403":                  "Get access, or write | after the entry: only 404 and 410 pass a comma.",
+	"http-404":                  "Add an entry that has the module, such as direct; set GOPRIVATE if it is private.",
+	"http-410":                  "Add an entry that has the module, such as direct; set GOPRIVATE if it is private.",
+	"http-429":                  "Ask less, through a cache of your own: the go command does not wait and try again.",
+	"http-500":                  "Write | after the entry: only 404 and 410 pass a comma.",
+	"http-502":                  "Write | after the entry: only 404 and 410 pass a comma.",
+	"http-503":                  "Write | after the entry: the go command does not wait and try again.",
+	"http-504":                  "Write | after the entry, or give the proxy more time.",
+	"http-body-length-mismatch": "Have the proxy repaired; use another mirror meanwhile.",
+	"http-malformed-response":   "Check which protocol the port speaks.",
+	"http-other":                "Write | after the entry: only 404 and 410 pass a comma.",
+	"redirect-insecure":         "Have the proxy redirect to https.",
+	"redirect-loop":             "Give the gateway the credentials that it redirects for.",
+
+	"go-mod-invalid":       "Have the proxy repaired, then run go clean -modcache: the bad file stays in the cache.",
+	"module-path-mismatch": "Correct the path, or use a replace directive.",
+	"module-too-large":     "Leave large files out of the module.",
+	"proxy-bad-json":       "Log in to the captive portal or gateway, or correct the URL.",
+	"zip-invalid":          "Have the proxy drop the file, and use another mirror: neither comma nor | helps.",
+
+	"slow-not-found": "Ask for exact versions, and set GOPRIVATE for private paths.",
+}

@@ -1,0 +1,244 @@
+package verdict
+
+import "regexp"
+
+// A stage is a part of the way from the go command to a module, with the rules for errors there.
+type stage struct {
+	about string
+	mark  *regexp.Regexp // a message without it does not belong here; nil means any may
+	rules []rule
+}
+
+// A rule gives a class to the messages that its pattern matches.
+type rule struct {
+	class   string
+	pattern *regexp.Regexp
+	part    func(message) string
+}
+
+// The parts of a message that rules look at.
+func text(m message) string     { return m.text }
+func response(m message) string { return m.response }
+func trace(m message) string    { return m.trace }
+
+// is is a rule about what the go command, or git, says itself.
+func is(class, pattern string) rule { return rule{class, regexp.MustCompile(pattern), text} }
+
+// said is a rule about what a server said.
+func said(class, pattern string) rule { return rule{class, regexp.MustCompile(pattern), response} }
+
+// stages are tried in order, and the rules of each in order: the first that matches decides. So what comes
+// first is what can be told from its own words wherever it happens; then the stages, the narrower ones
+// before the wider. testdata/lines.tsv has a line for every rule, most of them as users met them.
+var stages = []stage{
+	{
+		about: "HTTP/2, which keeps its class wherever it breaks",
+		rules: []rule{
+			is("h2-goaway", `GOAWAY`),
+			is("h2-stream-error", `stream error: stream ID`),
+			is("h2-connection-lost", `http2: `),
+		},
+	},
+	{
+		about: "settings that the go command rejects",
+		rules: []rule{
+			is("goproxy-empty-list", `GOPROXY list is not the empty string, but contains no entries`),
+			is("goproxy-invalid-url", `invalid proxy URL|invalid GOPROXY`),
+			is("creds-over-http", `refusing to pass credentials to insecure URL`),
+			is("env-override-conflict", `does not override conflicting OS environment variable`),
+			is("sumdb-config-invalid", `(?:invalid|missing) GOSUMDB`),
+			is("toolchain-sumdb-off", `golang\.org/toolchain@.*checksum database disabled by GOSUMDB=off`),
+			is("disabled-by-gonoproxy", `disabled by GOPRIVATE/GONOPROXY`),
+			is("goproxy-off", `disabled by GOPROXY=off`),
+		},
+	},
+	{
+		about: "the module cache on the client's own disk",
+		rules: []rule{
+			is("cache-disk-full", `no space left on device`),
+			is("cache-lock-unsupported", `(?i)lock .*: (?:no locks available|function not implemented|operation not supported)`),
+			is("cache-rename-denied", `rename .*: (?:Access is denied|permission denied)`),
+			is("cache-permission", `(?i)(?:mkdir|open|create|lock|unlinkat|chmod) \S+: (?:permission denied|read-only file system)`),
+			is("cache-corrupt", `(?:unexpected|malformed) ziphash`),
+		},
+	},
+	{
+		about: "the forward proxy of HTTPS_PROXY and the like; curl is what git uses",
+		rules: []rule{
+			is("fwdproxy-auth-required", `HTTP code 407 from proxy|CONNECT tunnel failed, response 407|: Proxy Authentication Required`),
+			is("fwdproxy-denied", `HTTP code \d+ from proxy|CONNECT tunnel failed`),
+			is("fwdproxy-wrong-scheme", `proxyconnect tcp: tls: (?:first record|oversized record)|SSL routines:.*wrong version number`),
+			is("fwdproxy-not-http", `proxyconnect tcp: .*malformed HTTP|socks connect .*unexpected protocol version`),
+			is("fwdproxy-dns-failure", `(?:proxyconnect|socks connect) .*lookup |Could not resolve proxy`),
+			is("fwdproxy-refused", `(?:proxyconnect|socks connect) .*connection refused|Failed to connect to \$forward-proxy`),
+			is("fwdproxy-connection-lost", `proxyconnect |socks connect `),
+			// The go command shows the answer to a CONNECT as its bare status text: `Get "https://...": Forbidden`.
+			is("fwdproxy-denied", `(?m)Get "?https?:\S+: [A-Z][a-z]+(?: [A-Z][A-Za-z-]*)*\)?$`),
+		},
+	},
+	{
+		about: "choosing a Go toolchain",
+		rules: []rule{
+			is("toolchain-not-available", `toolchain not available`),
+			is("toolchain-local-too-old", `requires go >= .*\(running go`),
+		},
+	},
+	{
+		about: "sums that differ: of the database before those of go.sum, which name the module",
+		rules: []rule{
+			is("sumdb-checksum-mismatch", `verifying (?:module|go\.mod): checksum mismatch`),
+			is("gosum-checksum-mismatch", `verifying \S+: checksum mismatch`),
+		},
+	},
+	{
+		about: "the checksum database, or a module proxy in its place",
+		mark:  regexp.MustCompile(`verifying (?:module|go\.mod)|/lookup/|/sumdb/|/tile/\d|(?://|lookup )\$go-sumdb|misbehavior detected|^malformed note`),
+		rules: []rule{
+			is("sumdb-state-corrupt", `initializing sumdb\.Client: .*(?:malformed|inconsistent|verifiable)|^malformed note`),
+			is("sumdb-bad-response", `malformed (?:record|note|tree)|cannot (?:authenticate|validate) record|no verifiable signatures|inconsistent tile|misbehavior detected`),
+			is("sumdb-proxy-unsupported", `reading \S+/supported: \d{3}`),
+			is("sumdb-not-found", `reading \S+/lookup/\S+: (?:404|410)\b`),
+			is("sumdb-server-error", `reading \S+: \d{3}\b`),
+			is("sumdb-connection-lost", `connection reset|forcibly closed|\bEOF\b|broken pipe|bad record MAC`),
+			is("sumdb-unreachable", `(?:Get|read) "?https?:|dial tcp`),
+		},
+	},
+	{
+		about: "the archive of a Go toolchain",
+		mark:  regexp.MustCompile(`golang\.org/toolchain@`),
+		rules: []rule{
+			is("toolchain-download-failed", `reading |(?:Get|read) "`),
+		},
+	},
+	{
+		about: "the ?go-get=1 page that says where a module's repository is",
+		mark:  regexp.MustCompile(`\?go-get=1|unrecognized import path`),
+		rules: []rule{
+			is("vanity-no-meta", `no go-import meta tags`),
+			is("vanity-parse-error", `parse \S+\?go-get=1: `),
+			is("vanity-http-error", `reading \S+\?go-get=1: \d{3}`),
+			is("vanity-dns-failure", `dial tcp: lookup `),
+			is("vanity-tls-failure", `x509: |tls: |HTTP response to HTTPS client`),
+			is("vanity-unreachable", `(?:Get|read) "?https?:`),
+		},
+	},
+	{
+		about: "git and its like",
+		mark:  regexp.MustCompile(`fatal: |error: |remote: |exit status|\bexec: "|\bgit |usage: git`),
+		rules: []rule{
+			is("vcs-tool-missing", `executable file not found`),
+			is("git-too-old", `usage: git|unknown (?:option|switch)`),
+			is("git-rate-limited", `(?i)rate limit`),
+			is("ssh-host-key", `Host key verification failed`),
+			is("git-auth-required", `could not read (?:Username|Password)|Authentication failed|Permission denied \(`),
+			is("git-repo-not-found", `(?i)repository not found|repository '.*' not found|not a git repository|is this a git repository`),
+			is("git-http-error", `requested URL returned error: \d+|RPC failed; HTTP \d+`),
+			is("git-dns-failure", `Could not resolve host`),
+			is("git-tls-untrusted", `certificate verification failed|SSL certificate problem`),
+			is("git-transfer-interrupted", `RPC failed|transfer closed|early EOF|hung up unexpectedly|Operation too slow`),
+			is("git-tls-failure", `gnutls_handshake\(\) failed|SSL_connect|SSL routines`),
+			is("git-unreachable", `(?i)unable to connect|failed to connect|could(?:n't| not) connect|connection (?:timed out|refused|reset)|no secure protocol found`),
+		},
+	},
+	{
+		about: "what a module proxy passes on from where it looked",
+		rules: []rule{
+			said("upstream-unknown-revision", `(?s)(?:not found: |invalid version: ).*unknown revision`),
+			said("upstream-fetch-timeout", `(?s)not found: .*(?:timed out|deadline exceeded)`),
+			said("upstream-git-error", `(?s)not found: .*(?:\bgit |exit status 128)`),
+			said("policy-blocked", `(?i)blocked by|quarantin|curation|security policy`),
+		},
+	},
+	{
+		about: "revisions and versions",
+		rules: []rule{
+			is("invalid-pseudo-version", `invalid pseudo-version`),
+			is("unknown-revision", `unknown revision`),
+			is("version-query-no-match", `no matching versions for query`),
+			is("proxy-case-encoding", `invalid escaped (?:module path|version)`),
+		},
+	},
+	{
+		about: "the store that a module proxy sends large files from",
+		mark:  regexp.MustCompile(`https://storage\.`),
+		rules: []rule{
+			is("storage-redirect-blocked", `(?:Get|read|reading) "?https://storage\.`),
+		},
+	},
+	{
+		about: "names",
+		mark:  regexp.MustCompile(`\blookup \S+`),
+		rules: []rule{
+			is("dns-no-such-host", `no such host`),
+			is("dns-server-failure", `server misbehaving`),
+			is("dns-server-unreachable", `no route to host|network is unreachable|connection refused`),
+			is("dns-timeout", `timeout`),
+		},
+	},
+	{
+		about: "TLS",
+		rules: []rule{
+			is("tls-handshake-timeout", `TLS handshake timeout`),
+			is("tls-unknown-authority", `signed by unknown authority`),
+			is("tls-cert-expired", `certificate has expired or is not yet valid`),
+			is("tls-name-mismatch", `certificate is (?:not )?valid for|cannot validate certificate for`),
+			is("tls-cert-rejected", `x509: `),
+			is("tls-bad-record-mac", `bad record MAC`),
+			is("http-on-https-port", `HTTP response to HTTPS client`),
+			is("tls-protocol-mismatch", `tls: (?:.*protocol version|.*handshake failure|no supported|first record|oversized record)`),
+		},
+	},
+	{
+		about: "TCP",
+		rules: []rule{
+			is("tcp-connect-timeout", `dial tcp .*(?:i/o timeout|connection timed out)`),
+			is("tcp-connection-refused", `connection refused|actively refused`),
+			is("tcp-unreachable", `network is unreachable|no route to host`),
+			is("tcp-connection-reset", `connection reset by peer|forcibly closed|broken pipe`),
+			is("tcp-read-timeout", `read: (?:operation|connection) timed out|read tcp .*i/o timeout`),
+		},
+	},
+	{
+		about: "HTTP",
+		rules: []rule{
+			is("http-malformed-response", `malformed HTTP`),
+			is("http-body-length-mismatch", `declared Content-Length`),
+			is("redirect-loop", `stopped after \d+ redirects`),
+			is("redirect-insecure", `redirected from secure URL`),
+			is("download-truncated", `unexpected EOF`),
+			is("connection-closed-early", `: EOF`),
+			is("http-400", status("400")),
+			is("http-401", status("401")),
+			is("http-403", status("403")),
+			is("http-404", status("404")),
+			is("http-410", status("410")),
+			is("http-429", status("429")),
+			is("http-500", status("500")),
+			is("http-502", status("502")),
+			is("http-503", status("503")),
+			is("http-504", status("504")),
+			is("http-other", status(`\d{3}`)),
+		},
+	},
+	{
+		about: "what is inside an answer that came in well",
+		rules: []rule{
+			is("zip-invalid", `zip: not a valid zip file|zip: checksum error|zip: unsupported`),
+			is("module-path-mismatch", `declares its path as|has unexpected file|does not have prefix`),
+			is("module-too-large", `too large`),
+			is("go-mod-invalid", `parsing go\.mod: missing module line`),
+			is("proxy-bad-json", `invalid response from proxy|looking for beginning of value|end of JSON input|proxy returned info for version`),
+		},
+	},
+	{
+		about: "the -x trace: a not-found that took its time, in seconds of two digits or more",
+		rules: []rule{
+			{"slow-not-found", regexp.MustCompile(`: (?:404|410) .*\(\d{2,}\.\d+s\)`), trace},
+		},
+	},
+}
+
+// status is the pattern of the go command's words for an HTTP status, those of before Go 1.13 included.
+func status(code string) string {
+	return `(?:reading \S+|unexpected status \(\S+\)): ` + code + `\b`
+}
