@@ -3,6 +3,7 @@ package scenarios
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -142,7 +143,7 @@ func nearest(word string, known []string) (string, bool) {
 func editDistance(a, b string) int {
 	const longest = 100 // bounds the work on words from hostile files
 	if len(a) > longest || len(b) > longest {
-		return longest
+		return math.MaxInt
 	}
 	a, b = fold(a), fold(b)
 	var before []int // the row before last
