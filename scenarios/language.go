@@ -51,15 +51,17 @@ var (
 
 func worldFields(w *World) fields {
 	return fields{
-		"world": set(&w.Name, nameValue).must(),
-		"about": set(&w.About, textValue),
-		// Variables are known before anything else is read; see decoder.world.
-		"vars":        setMap(new(map[string]string), "the world's variables", varNameValue, textValue),
+		"world":       set(&w.Name, nameValue).must(),
+		"about":       set(&w.About, textValue),
+		"vars":        {shape: func() shape { return mapOf(textValue.shape) }, read: alreadyRead}, // in decoder.world
 		"hosts":       hostsField(w).must(),
 		"nameservers": nameserversField(w),
 		"resolver":    setStruct(&w.Resolver, "a resolver", resolverFields),
 	}
 }
+
+// alreadyRead is for keys that are read before the others, as these depend on them.
+func alreadyRead(*decoder, ast.Node) {}
 
 func resolverFields(r *Resolver) fields {
 	return fields{
@@ -91,7 +93,7 @@ func scenarioFields(s *Scenario) fields {
 	return fields{
 		"name":   set(&s.Name, nameValue).must(),
 		"about":  set(&s.About, textValue),
-		"world":  set(new(string), nameValue).must(), // resolved in decoder.scenario, as the rest depends on it
+		"world":  field{shape: func() shape { return nameValue.shape }, read: alreadyRead}.must(), // in decoder.scenario
 		"weight": set(&s.Weight, weightValue),
 		"faults": faultsField(s),
 		"expect": expectField(s),

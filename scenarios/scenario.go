@@ -24,9 +24,8 @@ func (d *decoder) scenario(root ast.Node, world func(name string) (*World, []str
 }
 
 func (d *decoder) worldOf(n ast.Node, world func(name string) (*World, []string)) *World {
-	quiet := &decoder{src: d.src, vars: d.vars, found: new(problems)} // the table of fields reports
 	var name string
-	if !read(quiet, n, &name, nameValue) {
+	if !read(d, n, &name, nameValue) {
 		return nil
 	}
 	w, known := world(name)

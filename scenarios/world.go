@@ -12,8 +12,7 @@ import (
 func (d *decoder) world(root ast.Node) *World {
 	w := &World{Pos: d.position(root), Vars: map[string]string{}}
 	if vars := keyNode(root.(*ast.MappingNode), "vars"); vars != nil {
-		quiet := &decoder{src: d.src, vars: d.vars, found: new(problems)} // the table below reports
-		setMap(&w.Vars, "", varNameValue, textValue).read(quiet, vars)
+		setMap(&w.Vars, "the world's variables", varNameValue, textValue).read(d, vars)
 	}
 	d.vars = withDefaults(d.vars, w.Vars)
 	d.mapping(root, w.Pos, "a world", worldFields(w))
@@ -25,10 +24,8 @@ func (d *decoder) world(root ast.Node) *World {
 
 // withDefaults returns the variables of the caller and those of a world that the caller does not set.
 func withDefaults(vars, defaults map[string]string) map[string]string {
-	all := maps.Clone(defaults)
-	if all == nil {
-		all = map[string]string{}
-	}
+	all := map[string]string{}
+	maps.Copy(all, defaults)
 	maps.Copy(all, vars)
 	return all
 }
