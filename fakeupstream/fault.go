@@ -51,7 +51,8 @@ func Status(code int, body string, retryAfter time.Duration) Middleware {
 	}
 }
 
-// Delay waits for d before it lets the handler answer. It gives up when the client does.
+// Delay waits for d before it lets the handler answer. It gives up when the client does, except that an
+// HTTP/1 server does not see that the client of a request with a body has gone before the body is read.
 func Delay(d time.Duration) Middleware {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -1,6 +1,8 @@
 package fakeupstream
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -90,8 +92,15 @@ func (p *ForwardProxy) connect(w http.ResponseWriter, r *http.Request) {
 	if _, err := io.WriteString(client, "HTTP/1.1 200 Connection established\r\n\r\n"); err != nil {
 		return
 	}
-	// A client may have sent more than its CONNECT; that is in buffered.
-	tunnel(r.Context(), client, buffered, upstream)
+	tunnel(r.Context(), client, readAhead(client, buffered.Reader), upstream)
+}
+
+// readAhead returns what a client sends, beginning with what the server has already read of it. Only that
+// part may be read through buffered: at the end of the connection it would cancel the request's context,
+// as if nobody waited for the answer, when the client has only ended its own direction.
+func readAhead(client net.Conn, buffered *bufio.Reader) io.Reader {
+	early, _ := buffered.Peek(buffered.Buffered())
+	return io.MultiReader(bytes.NewReader(early), client)
 }
 
 // tunnel copies both ways until both have ended or ctx is done. It closes neither connection if both
