@@ -49,7 +49,7 @@ func FromCache(ctx context.Context, projectDir, modCache, goCmd, private string)
 	return u, missing, nil
 }
 
-// DownloadCommand returns the command that brings modules into the module cache.
+// DownloadCommand returns the command that brings modules, at least one, into the module cache.
 func DownloadCommand(modules []module.Version) string {
 	words := []string{"go mod download"}
 	for _, m := range modules {

@@ -23,7 +23,7 @@ type ChecksumDB struct {
 }
 
 // NewChecksumDB returns a database of the public ones of modules. Private modules are left out,
-// because the owner of a public database has never seen them.
+// because the owner of a public database has never seen them, and so are modules without sums.
 //
 // The name must be the one that skey, a signer key as made by [note.GenerateKey], was made for. Clients
 // trust the database if GOSUMDB is the verifier key that belongs to skey; the name may be that of Go's
@@ -61,7 +61,9 @@ type transparencyLog struct {
 }
 
 func newTransparencyLog(signer note.Signer, modules []Module) (*transparencyLog, error) {
-	modules = slices.DeleteFunc(slices.Clone(modules), func(m Module) bool { return m.Private })
+	modules = slices.DeleteFunc(slices.Clone(modules), func(m Module) bool {
+		return m.Private || m.Sum == "" && m.GoModSum == ""
+	})
 	sortModules(modules)
 	log := &transparencyLog{ids: make(map[module.Version]int64, len(modules))}
 	for _, m := range modules {

@@ -31,10 +31,11 @@ func When(match func(*http.Request) bool, m Middleware) Middleware {
 
 // Status answers with the status code, 200 to 599, instead of what the handler would have said.
 // An empty body stands for the text that goes with the code, such as "Bad Gateway"; the go command shows
-// such text to its user. A retryAfter above 0 is sent as a Retry-After header in whole seconds, rounded up.
+// text to its user, and HTML not. A retryAfter above 0 is sent as a Retry-After header in whole seconds,
+// rounded up.
 func Status(code int, body string, retryAfter time.Duration) Middleware {
 	if body == "" {
-		body = http.StatusText(code)
+		body = http.StatusText(code) + "\n"
 	}
 	return func(http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -46,7 +47,10 @@ func Status(code int, body string, retryAfter time.Duration) Middleware {
 				w.WriteHeader(code)
 				return
 			}
-			http.Error(w, body, code)
+			w.Header().Set("Content-Type", http.DetectContentType([]byte(body)))
+			w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+			w.WriteHeader(code)
+			io.WriteString(w, body)
 		})
 	}
 }
@@ -82,12 +86,14 @@ func Hang() Middleware {
 
 // StallAfter sends so much of the body and then nothing more, and keeps the connection open until the
 // client ends it. A body that is shorter than a number of bytes is sent whole and nothing stalls.
+// If a share is wanted of an answer without a Content-Length, the body is first collected in memory.
 func StallAfter(a scenarios.Amount) Middleware {
 	return endAfter(a, func(r *http.Request) { <-r.Context().Done() })
 }
 
 // CutAfter sends so much of the body and then ends an HTTP/1 connection, or resets an HTTP/2 stream.
 // A body that is shorter than a number of bytes is sent whole and nothing is cut.
+// If a share is wanted of an answer without a Content-Length, the body is first collected in memory.
 func CutAfter(a scenarios.Amount) Middleware {
 	return endAfter(a, func(*http.Request) {})
 }

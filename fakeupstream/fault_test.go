@@ -57,12 +57,13 @@ func TestStatus(t *testing.T) {
 		fault  fakeupstream.Middleware
 		status int
 		body   string
+		kind   string // of content
 		retry  string
 	}{
-		{fakeupstream.Status(503, "", 0), 503, "Service Unavailable\n", ""},
-		{fakeupstream.Status(429, "slow down", 1500*time.Millisecond), 429, "slow down\n", "2"},
-		{fakeupstream.Status(200, "<html>", 0), 200, "<html>\n", ""},
-		{fakeupstream.Status(204, "", time.Second), 204, "", "1"},
+		{fakeupstream.Status(503, "", 0), 503, "Service Unavailable\n", "text/plain; charset=utf-8", ""},
+		{fakeupstream.Status(429, "slow down", 1500*time.Millisecond), 429, "slow down", "text/plain; charset=utf-8", "2"},
+		{fakeupstream.Status(200, "<html>", 0), 200, "<html>", "text/html; charset=utf-8", ""},
+		{fakeupstream.Status(204, "", time.Second), 204, "", "", "1"},
 	}
 	for _, test := range tests {
 		eachProtocol(t, test.fault(known), func(t *testing.T, client *http.Client, url string) {
@@ -70,6 +71,7 @@ func TestStatus(t *testing.T) {
 			require.NoError(t, err)
 			assert.Equal(t, test.status, resp.StatusCode)
 			assert.Equal(t, test.body, body)
+			assert.Equal(t, test.kind, resp.Header.Get("Content-Type"))
 			assert.Equal(t, test.retry, resp.Header.Get("Retry-After"))
 		})
 	}

@@ -1,7 +1,6 @@
 package fakeupstream_test
 
 import (
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -12,11 +11,6 @@ import (
 
 	"github.com/simrun/simrun/fakeupstream"
 )
-
-func readAll(resp *http.Response) (string, error) {
-	body, err := io.ReadAll(resp.Body)
-	return string(body), err
-}
 
 const sumName = "sum.test"
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -45,6 +47,7 @@ func serveTLS(t *testing.T, ca *fakeupstream.CA, h http.Handler, names ...string
 	require.NoError(t, err)
 	server := httptest.NewUnstartedServer(h)
 	server.EnableHTTP2 = true
+	server.Config.ErrorLog = log.New(t.Output(), "", 0)
 	server.TLS = &tls.Config{Certificates: []tls.Certificate{leaf}}
 	server.StartTLS()
 	t.Cleanup(server.Close)
@@ -161,4 +164,9 @@ func get(t *testing.T, client *http.Client, url string) (*http.Response, string,
 	defer resp.Body.Close()
 	body, err := readAll(resp)
 	return resp, body, err
+}
+
+func readAll(resp *http.Response) (string, error) {
+	body, err := io.ReadAll(resp.Body)
+	return string(body), err
 }

@@ -60,7 +60,6 @@ func (l *Log) Observe(next http.Handler) http.Handler {
 func (l *Log) begin(r *http.Request) *Request {
 	remote, _ := netip.ParseAddrPort(r.RemoteAddr) // stays zero for a listener without addresses
 	entry := &Request{
-		Start:  l.now(),
 		Host:   r.Host,
 		Proto:  r.Proto,
 		Method: r.Method,
@@ -75,6 +74,7 @@ func (l *Log) begin(r *http.Request) *Request {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	entry.Start = l.now() // under the lock, so that the log is in the order of time
 	l.requests = append(l.requests, entry)
 	return entry
 }
@@ -104,7 +104,8 @@ func (o *observer) began(status int) {
 }
 
 func (o *observer) end(r *http.Request, returned bool) {
-	if returned && r.Context().Err() == nil {
+	gone := r.Context().Err() != nil
+	if returned && !gone {
 		o.began(http.StatusOK) // as the server does for a handler that writes nothing
 	}
 	o.log.mu.Lock()
@@ -112,9 +113,10 @@ func (o *observer) end(r *http.Request, returned bool) {
 	o.request.End = o.log.now()
 	switch {
 	case o.request.Err != "":
-	case r.Context().Err() != nil:
+	case returned && o.request.Status != 0: // a client may go as soon as it has the whole answer
+	case gone:
 		o.request.Err = "the client went away"
-	case !returned:
+	default:
 		o.request.Err = "the server aborted the answer"
 	}
 }

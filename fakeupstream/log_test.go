@@ -60,7 +60,7 @@ func TestLogEndings(t *testing.T) {
 		err    string
 	}{
 		{"nothing written", http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), 200, 0, ""},
-		{"status", fakeupstream.Status(404, "no", 0)(known), 404, 3, ""},
+		{"status", fakeupstream.Status(404, "no", 0)(known), 404, 2, ""},
 		{"first status", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusEarlyHints)
 			w.WriteHeader(http.StatusTeapot)

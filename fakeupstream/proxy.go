@@ -71,9 +71,9 @@ func (p *ModuleProxy) serveChecksumDB(w http.ResponseWriter, r *http.Request) {
 
 // A query is what a request to a module proxy asks for.
 type query struct {
-	module  string // path, not escaped
-	version string // not escaped; empty for endpointList and endpointLatest
-	endpoint
+	module   string // path, not escaped
+	version  string // not escaped; empty for endpointList and endpointLatest
+	endpoint endpoint
 }
 
 // An endpoint is a kind of file that a module proxy has.
