@@ -80,10 +80,12 @@ type Config struct {
 // A Network is the running network of one cell: the internet, in whose network namespace this process
 // is, the client host in another one, and the packet link between the two.
 type Network struct {
-	hosts  []Host
-	link   *link
-	client chan func() // runs on a thread in the client's network namespace
-	ns     *os.File    // of the client
+	hosts   []Host
+	link    *link
+	client  chan func()  // runs on a thread in the client's network namespace
+	ns      *os.File     // of the client
+	eth     int          // index of the client's interface
+	netlink configurator // of the client
 }
 
 // NewNetwork makes the network. It must be called by a lab process, once.
@@ -124,6 +126,7 @@ func (n *Network) Since() time.Duration {
 func (n *Network) Close() error {
 	n.link.stop()
 	close(n.client)
+	n.netlink.Close()
 	return n.ns.Close()
 }
 
@@ -191,28 +194,37 @@ func portSet(ports []uint16) map[uint16]bool {
 // internetSide turns this process's network namespace into the internet. All addresses of the prefixes
 // are local to it, so that a server listens once per port, whatever the number of hosts.
 func internetSide() (*os.File, error) {
-	tun, err := openTUN("wan0")
+	c, err := newConfigurator()
 	if err != nil {
 		return nil, err
 	}
-	if err := bringUp("lo"); err != nil {
-		return nil, err
-	}
-	if err := bringUp("wan0"); err != nil {
-		return nil, err
-	}
-	lo, err := netlink.LinkByName("lo")
+	defer c.Close()
+	tun, wan, err := c.openTUN("wan0")
 	if err != nil {
 		return nil, err
-	}
-	for _, p := range []netip.Prefix{internet4, internet6} {
-		local := &netlink.Route{LinkIndex: lo.Attrs().Index, Dst: ipNet(p), Type: unix.RTN_LOCAL, Table: unix.RT_TABLE_LOCAL, Scope: netlink.SCOPE_HOST}
-		if err := netlink.RouteAdd(local); err != nil {
-			return nil, fmt.Errorf("route %s to this host: %w", p, err)
-		}
 	}
 	return tun, errors.Join(
-		addRoute("wan0", client4.Masked()), addRoute("wan0", client6.Masked()), pinKernel())
+		c.bringUp(loopback), c.bringUp(wan),
+		c.routeLocal(internet4), c.routeLocal(internet6),
+		c.route(wan, client4.Masked()), c.route(wan, client6.Masked()),
+		pinKernel())
+}
+
+// clientSide turns the network namespace of the calling thread into the client host's.
+func (n *Network) clientSide() (*os.File, error) {
+	c, err := newConfigurator()
+	if err != nil {
+		return nil, err
+	}
+	tun, eth, err := c.openTUN("eth0")
+	if err != nil {
+		return nil, err
+	}
+	n.eth, n.netlink = eth, c
+	return tun, errors.Join(
+		c.bringUp(loopback), c.bringUp(eth, client4, client6),
+		c.route(eth, netip.MustParsePrefix("0.0.0.0/0")), c.route(eth, netip.MustParsePrefix("::/0")),
+		pinKernel())
 }
 
 // serveClient makes the client host on a thread of its own and then runs what is sent to it there.
@@ -225,13 +237,8 @@ func (n *Network) serveClient(made chan<- error, tun **os.File) {
 		if n.ns, err = os.Open(fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid())); err != nil {
 			return err
 		}
-		if *tun, err = openTUN("eth0"); err != nil {
-			return err
-		}
-		return errors.Join(
-			bringUp("lo"), bringUp("eth0", client4, client6),
-			addRoute("eth0", netip.MustParsePrefix("0.0.0.0/0")), addRoute("eth0", netip.MustParsePrefix("::/0")),
-			pinKernel())
+		*tun, err = n.clientSide()
+		return err
 	}()
 	for f := range n.client {
 		f()
@@ -286,9 +293,7 @@ func Egress(n int, v6 bool) netip.Addr {
 
 // AddEgress gives the client's side of the link the addresses of forward proxy number i.
 func (n *Network) AddEgress(i int) error {
-	return n.OnClient(func() error {
-		return bringUp("eth0", netip.PrefixFrom(Egress(i, false), 32), netip.PrefixFrom(Egress(i, true), 128))
-	})
+	return n.netlink.bringUp(n.eth, netip.PrefixFrom(Egress(i, false), 32), netip.PrefixFrom(Egress(i, true), 128))
 }
 
 // Listen listens on a port of all hosts of the internet.
@@ -296,53 +301,76 @@ func (n *Network) Listen(port uint16) (net.Listener, error) {
 	return net.Listen("tcp", fmt.Sprintf(":%d", port))
 }
 
-// openTUN makes a TUN device in the thread's network namespace.
-func openTUN(name string) (*os.File, error) {
+// A configurator sets up the interfaces of one network namespace: that of the thread which made it.
+type configurator struct{ *netlink.Handle }
+
+func newConfigurator() (configurator, error) {
+	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return configurator{}, fmt.Errorf("open netlink: %w", err)
+	}
+	return configurator{h}, nil
+}
+
+// loopback is lo: the first interface of every network namespace.
+const loopback = 1
+
+// openTUN makes a TUN device in the thread's network namespace and returns it with its interface's index.
+func (c configurator) openTUN(name string) (tun *os.File, index int, err error) {
 	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, fmt.Errorf("open /dev/net/tun: %w", err)
+		return nil, 0, fmt.Errorf("open /dev/net/tun: %w", err)
 	}
+	defer func() {
+		if err != nil {
+			unix.Close(fd)
+		}
+	}()
 	req, err := unix.NewIfreq(name)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	req.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI)
 	if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, req); err != nil {
-		unix.Close(fd)
-		return nil, fmt.Errorf("make TUN device %s: %w", name, err)
+		return nil, 0, fmt.Errorf("make TUN device %s: %w", name, err)
 	}
-	return os.NewFile(uintptr(fd), name), nil
+	l, err := c.LinkByName(name)
+	if err != nil {
+		return nil, 0, fmt.Errorf("find interface %s: %w", name, err)
+	}
+	return os.NewFile(uintptr(fd), name), l.Attrs().Index, nil
 }
 
 // bringUp adds addresses to an interface and switches it on.
-func bringUp(name string, addrs ...netip.Prefix) error {
-	l, err := netlink.LinkByName(name)
-	if err != nil {
-		return fmt.Errorf("find interface %s: %w", name, err)
-	}
+func (c configurator) bringUp(index int, addrs ...netip.Prefix) error {
+	link := &netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: index}}
 	for _, a := range addrs {
-		flags := 0
+		addr := &netlink.Addr{IPNet: &net.IPNet{IP: a.Addr().AsSlice(), Mask: net.CIDRMask(a.Bits(), a.Addr().BitLen())}}
 		if a.Addr().Is6() {
-			flags = unix.IFA_F_NODAD // nobody else can have it; duplicate address detection takes a second
+			addr.Flags = unix.IFA_F_NODAD // nobody else can have it; duplicate address detection takes a second
 		}
-		addr := &netlink.Addr{IPNet: &net.IPNet{IP: a.Addr().AsSlice(), Mask: net.CIDRMask(a.Bits(), a.Addr().BitLen())}, Flags: flags}
-		if err := netlink.AddrAdd(l, addr); err != nil {
-			return fmt.Errorf("add %s to %s: %w", a, name, err)
+		if err := c.AddrAdd(link, addr); err != nil {
+			return fmt.Errorf("add %s to interface %d: %w", a, index, err)
 		}
 	}
-	if err := netlink.LinkSetUp(l); err != nil {
-		return fmt.Errorf("switch %s on: %w", name, err)
+	if err := c.LinkSetUp(link); err != nil {
+		return fmt.Errorf("switch interface %d on: %w", index, err)
 	}
 	return nil
 }
 
-func addRoute(dev string, to netip.Prefix) error {
-	l, err := netlink.LinkByName(dev)
-	if err != nil {
-		return err
+// routeLocal makes all addresses of a prefix this host's own.
+func (c configurator) routeLocal(p netip.Prefix) error {
+	r := &netlink.Route{LinkIndex: loopback, Dst: ipNet(p), Type: unix.RTN_LOCAL, Table: unix.RT_TABLE_LOCAL, Scope: netlink.SCOPE_HOST}
+	if err := c.RouteAdd(r); err != nil {
+		return fmt.Errorf("route %s to this host: %w", p, err)
 	}
-	if err := netlink.RouteAdd(&netlink.Route{LinkIndex: l.Attrs().Index, Dst: ipNet(to)}); err != nil {
-		return fmt.Errorf("route %s to %s: %w", to, dev, err)
+	return nil
+}
+
+func (c configurator) route(index int, to netip.Prefix) error {
+	if err := c.RouteAdd(&netlink.Route{LinkIndex: index, Dst: ipNet(to)}); err != nil {
+		return fmt.Errorf("route %s to interface %d: %w", to, index, err)
 	}
 	return nil
 }
