@@ -88,7 +88,7 @@ func Rcode(answer scenarios.Rcode) Middleware {
 }
 
 // When applies m to the queries for which match returns true; the others pass it by. match may be called
-// concurrently, and must not change the message.
+// concurrently, and must not change the message, which has exactly one question if a [Server] got it.
 func When(match func(*dns.Msg) bool, m Middleware) Middleware {
 	return func(next dns.Handler) dns.Handler {
 		matched := m(next)

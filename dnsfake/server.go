@@ -151,7 +151,8 @@ func framed(msg []byte) []byte {
 	return append(binary.BigEndian.AppendUint16(nil, uint16(len(msg))), msg...)
 }
 
-// serve answers the message in b, whatever it holds.
+// serve answers the message in b, whatever it holds. Handlers get to see messages with one question only:
+// no others are in use (RFC 9619), and what middlewares are made of may rely on it.
 func (s *Server) serve(w dns.ResponseWriter, b []byte) {
 	const headerSize = 12
 	q := new(dns.Msg)
@@ -159,7 +160,7 @@ func (s *Server) serve(w dns.ResponseWriter, b []byte) {
 	switch {
 	case len(b) < headerSize || q.Response:
 		// Without a header there is nothing to refer to, and answers are never answered.
-	case err != nil:
+	case err != nil || len(q.Question) != 1:
 		_ = w.WriteMsg(new(dns.Msg).SetRcodeFormatError(q))
 	default:
 		s.handler.ServeDNS(w, q)
