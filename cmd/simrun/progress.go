@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/charmbracelet/x/ansi"
@@ -88,8 +87,11 @@ func headline(s harness.Status) string {
 func waiters(running []harness.Running) []string {
 	var lines []string
 	for _, r := range running[:min(len(running), waitersShown)] {
-		line := fmt.Sprintf("  %6s  %s × %s  %s", clock(r.For), r.Scenario, r.Config, r.Doing)
-		lines = append(lines, reports.Clean(strings.TrimRight(line, " ")))
+		line := fmt.Sprintf("  %6s  %s × %s", clock(r.For), r.Scenario, r.Config)
+		if r.Doing != "" {
+			line += "  waits for " + r.Doing
+		}
+		lines = append(lines, reports.Clean(line))
 	}
 	return lines
 }

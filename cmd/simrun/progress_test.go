@@ -17,7 +17,7 @@ import (
 func statusAt(elapsed time.Duration) harness.Status {
 	s := harness.Status{Done: 12, Total: 400, Elapsed: elapsed, Left: 3 * time.Minute}
 	for _, config := range []string{"cn-comma", "cn-pipe", "direct", "corp"} {
-		r := harness.Running{For: 41 * time.Second, Doing: "connect goproxy.cn"}
+		r := harness.Running{For: 41 * time.Second, Doing: "goproxy.cn to answer"}
 		r.Key = record.Key{Scenario: "dead-proxy", Config: config}
 		s.Running = append(s.Running, r)
 	}
@@ -26,15 +26,15 @@ func statusAt(elapsed time.Duration) harness.Status {
 
 func TestMeterOnATerminal(t *testing.T) {
 	var b bytes.Buffer
-	m := &meter{w: &b, total: 400, width: func() int { return 40 }}
+	m := &meter{w: &b, total: 400, width: func() int { return 50 }}
 	m.status(statusAt(34 * time.Second))
 	assert.Equal(t, ""+
-		"12/400 cells, 4 running, 34s, about 3m…\n"+
-		"     41s  dead-proxy × cn-comma  conne…\n"+
-		"     41s  dead-proxy × cn-pipe  connec…\n"+
-		"     41s  dead-proxy × direct  connect…\n", b.String())
+		"12/400 cells, 4 running, 34s, about 3m0s left\n"+
+		"     41s  dead-proxy × cn-comma  waits for gopro…\n"+
+		"     41s  dead-proxy × cn-pipe  waits for goprox…\n"+
+		"     41s  dead-proxy × direct  waits for goproxy…\n", b.String())
 	for line := range strings.Lines(b.String()) {
-		require.Less(t, ansi.StringWidth(strings.TrimSuffix(line, "\n")), 40, "a full line would wrap")
+		require.Less(t, ansi.StringWidth(strings.TrimSuffix(line, "\n")), 50, "a full line would wrap")
 	}
 
 	b.Reset()
