@@ -31,7 +31,7 @@ func When(match func(*http.Request) bool, m Middleware) Middleware {
 
 // Status answers with the status code, 200 to 599, instead of what the handler would have said.
 // An empty body stands for the text that goes with the code, such as "Bad Gateway"; the go command shows
-// text to its user, and HTML not. A retryAfter above 0 is sent as a Retry-After header in whole seconds,
+// plain text to its user, but no HTML. A retryAfter above 0 is sent as a Retry-After header in whole seconds,
 // rounded up.
 func Status(code int, body string, retryAfter time.Duration) Middleware {
 	if body == "" {

@@ -224,7 +224,7 @@ func versionName(i int) string { return fmt.Sprintf("v1.%d.0", i) }
 type release struct {
 	module.Version
 	time  time.Time
-	files []memFile // in the order of their names
+	files []memFile
 }
 
 // release makes version i of a source.
@@ -234,19 +234,15 @@ func (s source) release(spec scenarios.Modules, i int) (release, error) {
 	if err != nil {
 		return release{}, err
 	}
-	files := []memFile{
-		{"LICENSE", []byte("Public domain.\n")},
-		{s.name() + ".go", code},
-		{"go.mod", s.goMod(version)},
-	}
-	overhead := 1024 // what the zip file is larger than its data, roughly
-	if data := noise(spec, s.path, version, overhead); len(data) > 0 {
-		files = slices.Insert(files, 1, memFile{"data.bin", data})
-	}
 	return release{
 		Version: module.Version{Path: s.path, Version: version},
 		time:    s.created.AddDate(0, i, 0),
-		files:   files,
+		files: []memFile{
+			{"LICENSE", []byte("Public domain.\n")},
+			{"data.bin", noise(spec, s.path, version)},
+			{"go.mod", s.goMod(version)},
+			{s.name() + ".go", code},
+		},
 	}, nil
 }
 
@@ -273,13 +269,16 @@ func (s source) code(version string) ([]byte, error) {
 	return format.Source([]byte(text))
 }
 
-// noise returns bytes that do not compress, between half and one and a half times as many as make a zip
-// file of the size that spec asks for.
-func noise(spec scenarios.Modules, path, version string, overhead int) []byte {
+// overhead is how many bytes larger a zip file is than the data in it, roughly.
+const overhead = 1024
+
+// noise returns bytes that do not compress, so many that the zip file has between half and one and a half
+// times the size that spec asks for.
+func noise(spec scenarios.Modules, path, version string) []byte {
 	seed := sha256.Sum256(fmt.Appendf(nil, "%d %s@%s", spec.Seed, path, version))
 	source := rand.NewChaCha8(seed)
 	size := int64(spec.ZipSize)/2 + rand.New(source).Int64N(int64(spec.ZipSize)+1)
-	data := make([]byte, max(0, size-int64(overhead)))
+	data := make([]byte, max(0, size-overhead))
 	source.Read(data)
 	return data
 }
@@ -385,16 +384,16 @@ func writeProject(dir string, spec scenarios.Modules, sources []source) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	goMod := fmt.Appendf(nil, "module example.test/app\n\ngo %s\n", goVersion)
-	var imports, calls []byte
+	var requires, imports, calls []byte
 	for _, s := range sources {
 		if !s.head {
 			continue
 		}
-		goMod = fmt.Appendf(goMod, "\nrequire %s %s\n", s.path, versionName(spec.Versions-1))
+		requires = fmt.Appendf(requires, "\t%s %s\n", s.path, versionName(spec.Versions-1))
 		imports = fmt.Appendf(imports, "\t%q\n", s.path)
 		calls = fmt.Appendf(calls, "\tprintln(%s.Depth())\n", s.name())
 	}
+	goMod := fmt.Appendf(nil, "module example.test/app\n\ngo %s\n\nrequire (\n%s)\n", goVersion, requires)
 	code, err := format.Source(fmt.Appendf(nil, "package main\n\nimport (\n%s)\n\nfunc main() {\n%s}\n", imports, calls))
 	if err != nil {
 		return err

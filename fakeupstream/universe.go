@@ -1,6 +1,7 @@
 package fakeupstream
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -46,10 +47,11 @@ func (u *Universe) IsPrivate(path string) bool {
 // sortModules sorts by path, and by version within a path.
 func sortModules(modules []Module) {
 	slices.SortFunc(modules, func(a, b Module) int {
-		if c := strings.Compare(a.Path, b.Path); c != 0 {
-			return c
-		}
-		return semver.Compare(a.Version, b.Version)
+		return cmp.Or(
+			strings.Compare(a.Path, b.Path),
+			semver.Compare(a.Version, b.Version),
+			strings.Compare(a.Version, b.Version), // semver leaves build metadata out
+		)
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -95,6 +96,24 @@ func TestGenerateWithoutModules(t *testing.T) {
 	output, err := cmd.CombinedOutput()
 	require.NoError(t, err)
 	assert.Empty(t, string(output))
+}
+
+// Without git there are no repositories, and the rest is the same.
+func TestGenerateWithoutGit(t *testing.T) {
+	with := generate(t)
+	t.Setenv("PATH", t.TempDir())
+	without := generate(t)
+	assert.Empty(t, without.Git)
+	assert.Equal(t, with.Modules, without.Modules)
+	assert.Equal(t, fingerprint(t, with.Proxy), fingerprint(t, without.Proxy))
+
+	w := httptest.NewRecorder()
+	url := "https://github.com/acme/lib001/info/refs?service=git-upload-pack"
+	(&fakeupstream.VCS{Dir: with.Git}).ServeHTTP(w, httptest.NewRequest(http.MethodGet, url, nil))
+	assert.Equal(t, 500, w.Code)
+	w = httptest.NewRecorder()
+	(&fakeupstream.VCS{Dir: without.Git}).ServeHTTP(w, httptest.NewRequest(http.MethodGet, url, nil))
+	assert.Equal(t, 404, w.Code)
 }
 
 func TestGenerateOpensWhatIsThere(t *testing.T) {

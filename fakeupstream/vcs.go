@@ -1,6 +1,7 @@
 package fakeupstream
 
 import (
+	"errors"
 	"fmt"
 	"html"
 	"io"
@@ -22,7 +23,8 @@ import (
 // One VCS serves any number of hosts: it takes the host from the request. Repository URLs work with and
 // without ".git" at their end. Its fields must not be changed once it serves.
 type VCS struct {
-	// Dir holds the bare repositories, each at HOST/PATH.git; see Universe.Git.
+	// Dir holds the bare repositories, each at HOST/PATH.git; see Universe.Git. Empty means that there
+	// are none.
 	Dir string
 
 	// Stderr gets the complaints of git. Nil means that they are lost.
@@ -47,7 +49,7 @@ func (v *VCS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // and the rest of the path.
 func (v *VCS) find(host, urlPath string) (root, rest string, ok bool) {
 	name := host + strings.TrimSuffix(urlPath, "/")
-	if !fs.ValidPath(name) || host == "" {
+	if v.Dir == "" || host == "" || !fs.ValidPath(name) {
 		return "", "", false
 	}
 	for end := range len(name) + 1 {
@@ -106,8 +108,9 @@ func serveGoImport(w http.ResponseWriter, r *http.Request, root string) {
 }
 
 func (v *VCS) serveGit(w http.ResponseWriter, r *http.Request, root, rest string) {
-	git, err := exec.LookPath("git")
-	if err != nil {
+	git, errGit := exec.LookPath("git")
+	dir, errDir := filepath.Abs(v.Dir)
+	if err := errors.Join(errGit, errDir); err != nil {
 		http.Error(w, "cannot serve repositories: "+err.Error(), http.StatusInternalServerError)
 		return
 	}
@@ -118,19 +121,20 @@ func (v *VCS) serveGit(w http.ResponseWriter, r *http.Request, root, rest string
 	backend := cgi.Handler{
 		Path:   git,
 		Args:   []string{"http-backend"},
-		Dir:    v.Dir,
-		Env:    v.gitEnv(r),
+		Dir:    dir,
+		Env:    backendEnv(dir, r.Header.Get("Git-Protocol")),
 		Logger: log.New(stderr, "", 0),
 		Stderr: stderr,
 	}
 	backend.ServeHTTP(w, withPath(r, "/"+root+".git/"+rest))
 }
 
-func (v *VCS) gitEnv(r *http.Request) []string {
+// backendEnv returns what git-http-backend(1) reads beside the variables of CGI.
+func backendEnv(dir, protocol string) []string {
 	return append(isolatedGit(),
-		"GIT_PROJECT_ROOT="+v.Dir,
+		"GIT_PROJECT_ROOT="+dir,
 		"GIT_HTTP_EXPORT_ALL=1",
-		"GIT_PROTOCOL="+r.Header.Get("Git-Protocol"),
+		"GIT_PROTOCOL="+protocol,
 	)
 }
 
