@@ -7,7 +7,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -32,7 +34,7 @@ func TestScript(t *testing.T) {
 			}
 			return lab.Check(t.Context()) == nil, nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"status": status},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"status": status, "await": await},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
 			env.Setenv("XDG_CACHE_HOME", filepath.Join(env.WorkDir, "cache"))
@@ -56,4 +58,20 @@ func status(ts *testscript.TestScript, neg bool, args []string) {
 	if exit.ExitCode() != want {
 		ts.Fatalf("exit status %d, want %d", exit.ExitCode(), want)
 	}
+}
+
+// await is the script command "await TEXT FILE": it goes on when a file exists and contains a text.
+// What never does so ends with the test's deadline.
+func await(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: await TEXT FILE")
+	}
+	for !fileContains(ts.MkAbs(args[1]), args[0]) {
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func fileContains(name, text string) bool {
+	data, err := os.ReadFile(name)
+	return err == nil && strings.Contains(string(data), text)
 }

@@ -36,7 +36,7 @@ command.`,
 			if before := cmd.ArgsLenAtDash(); before == 1 || before < 0 && len(args) == 1 {
 				return nil
 			}
-			return wrongInput("simrun shell takes one scenario, and a command after --")
+			return wrongInput("shell takes one scenario, and a command after --")
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.shell(cmd.Context(), &o, args[0], args[1:])
@@ -89,7 +89,7 @@ func (o *shellOptions) harnessOptions(ctx context.Context, scenario string) (har
 		}
 	}
 	if len(options.Scenarios) > 1 || len(options.Configs) > 1 {
-		return options, wrongInput("simrun shell takes one scenario and one config, and %q and %q match more", scenario, o.config)
+		return options, wrongInput("shell takes one scenario and one config, and %q and %q match more", scenario, o.config)
 	}
 	options.Repeat, options.Jobs, options.Seed = 1, 1, o.seed
 	return options, nil
