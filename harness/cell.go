@@ -36,12 +36,14 @@ func startCell(ctx context.Context, key record.Key, s *spec) (*cell, error) {
 }
 
 // finish waits for the end of a cell and returns its facts. What goes wrong on the harness's side becomes
-// a harness error: it must never look like the failure of a config.
-func (c *cell) finish(timeout time.Duration) *record.Cell {
+// a harness error: it must never look like the failure of a config. It calls rest when the cell's work is
+// done and only the kernel's is left: namespaces take their time to go.
+func (c *cell) finish(timeout time.Duration, rest func()) *record.Cell {
 	defer c.lab.Close()
 	deadline := time.AfterFunc(timeout+grace, c.lab.Kill)
 	defer deadline.Stop()
 	facts, err := c.read()
+	rest()
 	usage, exitErr := c.lab.Wait()
 	if err = errors.Join(err, exitErr); err != nil {
 		facts = &record.Cell{Outcome: record.HarnessError, Note: err.Error()}

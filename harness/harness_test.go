@@ -41,7 +41,9 @@ func TestOneHealthyCell(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, p.Run(ctx, func(c *record.Cell) error {
 		t.Logf("%-20s %-7s %.3f s client %.1f ms all %.1f ms setup %.1f ms rss %d", c.Config, c.Outcome, c.Seconds, c.ClientCPU*1e3, c.CPUSeconds*1e3, c.SetupTime*1e3, c.MaxRSS>>20)
-		if c.Outcome == record.OK { return nil }
+		if c.Outcome == record.OK {
+			return nil
+		}
 		c.Requests, c.Queries, c.Conns = nil, nil, nil
 		b, _ := json.Marshal(c)
 		t.Logf("%s", b)

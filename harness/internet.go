@@ -311,15 +311,12 @@ func (in *internet) checksumDB(name string) (*fakeupstream.ChecksumDB, error) {
 	if db := in.dbs[name]; db != nil {
 		return db, nil
 	}
-	var public []fakeupstream.Module
-	for _, m := range in.universe.Modules {
-		if !m.Private {
-			public = append(public, m)
-		}
+	db, err := fakeupstream.NewChecksumDB(key.Name, key.Signer, in.universe.Modules)
+	if err != nil {
+		return nil, err
 	}
-	db, err := fakeupstream.NewChecksumDB(key.Name, key.Signer, public)
 	in.dbs[name] = db
-	return db, err
+	return db, nil
 }
 
 // dialer returns how forward proxy number n reaches the internet: over the packet link, as the client

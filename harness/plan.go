@@ -3,7 +3,6 @@
 package harness
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -102,10 +101,25 @@ func header(o Options) record.Run {
 	for _, s := range o.Scenarios {
 		h.Scenarios = append(h.Scenarios, describe(s))
 	}
+	h.Private = privateHosts(o.Scenarios)
 	for _, c := range o.Configs {
 		h.Configs = append(h.Configs, record.Config{Name: c.Name, About: c.About, Env: c.Env})
 	}
 	return h
+}
+
+// privateHosts returns the hosts that may see private modules: those of a world that are marked so, and
+// its forward proxies and name servers, which are the organisation's own.
+func privateHosts(all []*scenarios.Scenario) []string {
+	var names []string
+	for _, s := range all {
+		for _, h := range s.World.Hosts {
+			if (h.Private || h.Role == scenarios.RoleForwardProxy) && !slices.Contains(names, h.Name) {
+				names = append(names, h.Name)
+			}
+		}
+	}
+	return names
 }
 
 func describe(s *scenarios.Scenario) record.Scenario {
@@ -272,15 +286,15 @@ func (p *Plan) add(rep int, s *scenarios.Scenario, project *scenarios.Project, c
 // Header describes the run as results.jsonl begins with it.
 func (p *Plan) Header() record.Run { return p.header }
 
-// Shell runs a command in the lab of the plan's first cell, at the terminal of this process, and returns
-// its exit status. An empty command is the user's shell.
-func (p *Plan) Shell(ctx context.Context, argv []string) (exit int, err error) {
-	s := *p.cells[0].spec
-	s.Shell = true
-	s.Command = argv
-	if len(argv) == 0 {
-		s.Command = []string{cmp.Or(os.Getenv("SHELL"), "/bin/sh")}
+// Shell runs a command on the client host of the first scenario, config and project of the options, at the
+// terminal of this process and without a deadline, and returns its exit status.
+func Shell(ctx context.Context, o Options, argv []string) (exit int, err error) {
+	p, err := NewPlan(ctx, o)
+	if err != nil {
+		return 0, err
 	}
-	s.Env = append(slices.Clone(s.Env), "TERM="+os.Getenv("TERM"), "PS1=simrun:"+p.cells[0].key.Scenario+"$ ")
+	s := *p.cells[0].spec
+	s.Shell, s.Command = true, argv
+	s.Env = append(slices.Clone(s.Env), "TERM="+os.Getenv("TERM"), "PS1="+p.cells[0].key.Scenario+"$ ")
 	return runShellCell(ctx, &s)
 }

@@ -5,14 +5,13 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/simrun/simrun/record"
-	// "github.com/simrun/simrun/verdict"
+	"github.com/simrun/simrun/verdict"
 )
 
 // A Status is how far a run is.
@@ -30,11 +29,11 @@ type Running struct {
 }
 
 const (
-	tick        = 100 * time.Millisecond // how often the cells' use of the CPU is looked at
-	busy        = 20 * time.Millisecond  // CPU time in a tick from which a cell counts as working
-	cellMemory  = 64 << 20               // bytes that a cell is given room for
-	mostCells   = 512                    // that live at once, however much memory there is
-	statusEvery = 3                      // ticks
+	tick        = 50 * time.Millisecond // how often the cells' use of the CPU is looked at
+	busy        = 10 * time.Millisecond // CPU time in a tick from which a cell counts as working
+	cellMemory  = 64 << 20              // bytes that a cell is given room for
+	mostCells   = 512                   // that live at once, however much memory there is
+	statusEvery = 6                     // ticks
 )
 
 // Run runs the cells and hands each to emit as it ends, already judged. A cell that waits takes no slot:
@@ -44,7 +43,7 @@ const (
 func (p *Plan) Run(ctx context.Context, emit func(*record.Cell) error, progress func(Status)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	r := &runner{plan: p, ended: make(chan *record.Cell), live: map[record.Key]*cell{}, cpu: map[int]time.Duration{}, working: map[record.Key]bool{}, begin: time.Now()}
+	r := &runner{plan: p, ended: make(chan *record.Cell), resting: make(chan record.Key), live: map[record.Key]*cell{}, cpu: map[int]time.Duration{}, working: map[record.Key]bool{}, begin: time.Now()}
 	defer r.drain(cancel)
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
@@ -56,11 +55,13 @@ func (p *Plan) Run(ctx context.Context, emit func(*record.Cell) error, progress 
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case key := <-r.resting:
+			delete(r.working, key)
 		case c := <-r.ended:
 			delete(r.live, c.Key)
 			delete(r.working, c.Key)
 			r.done++
-			//			verdict.Judge(&p.header, c)
+			verdict.Judge(&p.header, c)
 			if err := emit(c); err != nil {
 				return err
 			}
@@ -83,6 +84,7 @@ type runner struct {
 	live    map[record.Key]*cell
 	working map[record.Key]bool
 	cpu     map[int]time.Duration // used so far, by lab process
+	resting chan record.Key       // cells whose command has ended, while the kernel takes their lab apart
 	ended   chan *record.Cell
 }
 
@@ -108,7 +110,13 @@ func (r *runner) start(ctx context.Context, c planned) {
 		return
 	}
 	r.live[c.key], r.working[c.key] = running, true
-	go func() { r.ended <- running.finish(c.spec.Timeout) }()
+	rest := func() {
+		select {
+		case r.resting <- c.key:
+		case <-ctx.Done():
+		}
+	}
+	go func() { r.ended <- running.finish(c.spec.Timeout, rest) }()
 }
 
 // drain ends what is under way and waits for it.
@@ -162,10 +170,9 @@ const clockTick = 10 * time.Millisecond
 
 // treeCPU returns the CPU time that each process and its living descendants have used so far.
 func treeCPU() map[int]time.Duration {
-	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
 	parent, used := map[int]int{}, map[int]time.Duration{}
-	for _, name := range stats {
-		if pid, ppid, cpu, ok := readStat(name); ok {
+	for _, name := range processes() {
+		if pid, ppid, cpu, ok := readStat("/proc/" + name + "/stat"); ok {
 			parent[pid], used[pid] = ppid, cpu
 		}
 	}
@@ -176,6 +183,17 @@ func treeCPU() map[int]time.Duration {
 		}
 	}
 	return total
+}
+
+// processes returns the numbers of all processes, and whatever else lies in /proc.
+func processes() []string {
+	proc, err := os.Open("/proc")
+	if err != nil {
+		return nil
+	}
+	defer proc.Close()
+	names, _ := proc.Readdirnames(-1)
+	return slices.DeleteFunc(names, func(s string) bool { return s[0] < '0' || s[0] > '9' })
 }
 
 // readStat reads /proc/PID/stat, see proc_pid_stat(5). CPU is that of the process and of those of its
