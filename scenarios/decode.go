@@ -58,7 +58,7 @@ func (d *decoder) mapping(n ast.Node, pos Position, what string, known fields) b
 			return
 		}
 		d.failf(at, "unknown key %s in %s%s", quote(key), what, suggest(key, words))
-		if meant, ok := nearest(key, words); ok {
+		if meant, ok := Nearest(key, words); ok {
 			seen[meant] = true // it is misspelt, not missing
 		}
 	})
@@ -170,7 +170,7 @@ func (d *decoder) expand(text string, pos Position) (string, bool) {
 }
 
 func (d *decoder) unknownVariable(name string, pos Position) {
-	if near, ok := nearest(name, slices.Sorted(maps.Keys(d.vars))); ok {
+	if near, ok := Nearest(name, slices.Sorted(maps.Keys(d.vars))); ok {
 		d.failf(pos, "unknown variable $%s; did you mean `$%s`?", name, near)
 		return
 	}

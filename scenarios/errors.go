@@ -112,7 +112,7 @@ func (p *problems) err() error {
 // the nearest of them, or all if none is near and they are few, or nothing.
 func suggest(word string, known []string) string {
 	const few = 12
-	if near, ok := nearest(word, known); ok {
+	if near, ok := Nearest(word, known); ok {
 		return fmt.Sprintf("; did you mean `%s`?", near)
 	}
 	if len(known) == 0 || len(known) > few {
@@ -121,8 +121,9 @@ func suggest(word string, known []string) string {
 	return "; known: " + strings.Join(known, ", ")
 }
 
-// nearest returns the known word that needs the fewest edits to become word, if these are few.
-func nearest(word string, known []string) (string, bool) {
+// Nearest returns the known word that word is most likely a slip of, if there is one: that which needs the
+// fewest edits, or contains word, or is part of it. Case and the kind of hyphen make no difference.
+func Nearest(word string, known []string) (string, bool) {
 	best, distance := "", 1+max(1, len(word)/3)
 	for _, k := range known {
 		if d := editDistance(word, k); d < distance {
