@@ -1,7 +1,6 @@
 package harness
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -148,11 +147,15 @@ func copyProject(from, to string) error {
 		case !d.Type().IsRegular():
 			return nil // sockets, devices and links have no say in a module
 		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
 		content, err := os.ReadFile(path)
 		if err != nil {
 			return err
 		}
-		return os.WriteFile(target, content, 0o644)
+		return os.WriteFile(target, content, info.Mode().Perm()|0o600) // scripts stay executable
 	})
 }
 
@@ -175,7 +178,7 @@ type ending struct {
 func runCommand(n *lab.Network, s *spec) (ending, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), s.Timeout)
 	defer cancel()
-	var output limited
+	output := lab.Ends{Size: maxStderr / 2}
 	cmd := exec.CommandContext(ctx, s.Command[0], s.Command[1:]...)
 	cmd.Env, cmd.Dir = s.Env, projectDir
 	cmd.Stdout, cmd.Stderr = &output, &output
@@ -218,40 +221,15 @@ func runShell(n *lab.Network, s *spec) (exit int, err error) {
 	return cmd.ProcessState.ExitCode(), nil
 }
 
-// limited keeps the first half and the last half of maxStderr bytes.
-type limited struct {
-	head, tail bytes.Buffer
-	cut        bool
-}
-
-func (l *limited) Write(p []byte) (int, error) {
-	n := len(p)
-	if room := maxStderr/2 - l.head.Len(); room > 0 {
-		l.head.Write(p[:min(room, len(p))])
-		p = p[min(room, len(p)):]
-	}
-	l.tail.Write(p)
-	if over := l.tail.Len() - maxStderr/2; over > 0 {
-		l.tail.Next(over)
-		l.cut = true
-	}
-	return n, nil
-}
-
-func (l *limited) String() string {
-	if l.cut {
-		return l.head.String() + "\n[...]\n" + l.tail.String()
-	}
-	return l.head.String() + l.tail.String()
-}
-
-// downloaded returns what the module cache holds, compared with the true modules.
+// downloaded returns what the module cache holds, compared with the true modules. What the go.sum of the
+// project, as it was before the command ran, has a hash of is pinned: the go command needs no checksum
+// database for it.
 func downloaded(u *fakeupstream.Universe, requests []record.Request) []record.Module {
 	true_ := map[module.Version]string{}
 	for _, m := range u.Modules {
 		true_[module.Version{Path: m.Path, Version: m.Version}] = m.Sum
 	}
-	asked := lookups(requests)
+	asked, sums := lookups(requests), pinned(u.Project)
 	var all []record.Module
 	root := filepath.Join(modCache, "cache", "download")
 	_ = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
@@ -263,12 +241,25 @@ func downloaded(u *fakeupstream.Universe, requests []record.Request) []record.Mo
 			return nil
 		}
 		sum, _ := os.ReadFile(path)
-		r := record.Module{Path: m.Path, Version: m.Version, Sum: strings.TrimSpace(string(sum)), Checked: asked[m]}
+		r := record.Module{Path: m.Path, Version: m.Version, Sum: strings.TrimSpace(string(sum)), Checked: asked[m], Pinned: sums[m]}
 		r.Good = r.Sum == true_[m]
 		all = append(all, r)
 		return nil
 	})
 	return all
+}
+
+// pinned returns the modules whose zip files the go.sum of a project has the hash of. The go command
+// refuses a go.sum that it cannot read, so lines of another form pin nothing.
+func pinned(project string) map[module.Version]bool {
+	content, _ := os.ReadFile(filepath.Join(project, "go.sum")) // without the file nothing is pinned
+	sums := map[module.Version]bool{}
+	for line := range strings.Lines(string(content)) {
+		if f := strings.Fields(line); len(f) == 3 && !strings.HasSuffix(f[1], "/go.mod") {
+			sums[module.Version{Path: f[0], Version: f[1]}] = true
+		}
+	}
+	return sums
 }
 
 // cachedModule reads a name such as example.com/m/@v/v1.0.0.ziphash.

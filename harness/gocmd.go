@@ -9,6 +9,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"github.com/simrun/simrun/fakeupstream"
+	"github.com/simrun/simrun/scenarios"
 )
 
 // Go is a go command of this machine, with the settings that it has by itself.
@@ -19,6 +22,7 @@ type Go struct {
 	Proxy    string // GOPROXY of its go.env
 	SumDB    string // GOSUMDB of its go.env
 	ModCache string // where this user's module cache is
+	Private  string // this user's GOPRIVATE
 }
 
 // FindGo looks at a go command: at path, or at the one on PATH if path is empty.
@@ -37,7 +41,7 @@ func FindGo(ctx context.Context, path string) (*Go, error) {
 		return nil, fmt.Errorf("find the go command: %w", err)
 	}
 	g := &Go{Path: found}
-	own, err := g.env(ctx, "HOME="+os.TempDir(), "GOENV=off", "GOTOOLCHAIN=local", "PATH="+os.Getenv("PATH"))
+	own, err := g.env(ctx, "GOENV=off", "GOTOOLCHAIN=local", "PATH="+os.Getenv("PATH")) // without HOME: telemetry would write there
 	if err != nil {
 		return nil, err
 	}
@@ -46,13 +50,13 @@ func FindGo(ctx context.Context, path string) (*Go, error) {
 	if err != nil {
 		return nil, err
 	}
-	g.ModCache = users["GOMODCACHE"]
+	g.ModCache, g.Private = users["GOMODCACHE"], users["GOPRIVATE"]
 	return g, nil
 }
 
 // env asks the go command for its settings under an environment.
 func (g *Go) env(ctx context.Context, environ ...string) (map[string]string, error) {
-	cmd := exec.CommandContext(ctx, g.Path, "env", "-json", "GOVERSION", "GOROOT", "GOPROXY", "GOSUMDB", "GOMODCACHE")
+	cmd := exec.CommandContext(ctx, g.Path, "env", "-json", "GOVERSION", "GOROOT", "GOPROXY", "GOSUMDB", "GOMODCACHE", "GOPRIVATE")
 	cmd.Env = environ
 	cmd.Dir = "/"
 	out, err := cmd.Output()
@@ -64,6 +68,43 @@ func (g *Go) env(ctx context.Context, environ ...string) (map[string]string, err
 		return nil, fmt.Errorf("ask %s for its settings: %w", g.Path, err)
 	}
 	return vars, nil
+}
+
+// command returns what a project runs, with its program's file first.
+func (g *Go) command(project *scenarios.Project, u *fakeupstream.Universe) ([]string, error) {
+	run := project.Run
+	if len(run) == 0 {
+		run = []string{"go", "mod", "tidy"}
+	}
+	program, err := g.program(run[0], u.Project)
+	if err != nil {
+		return nil, fmt.Errorf("project %s: %w", project.Name, err)
+	}
+	return append([]string{program}, run[1:]...), nil
+}
+
+// program returns the file of a program as the client host finds it: on its PATH, or from the project's
+// folder, where commands run.
+func (g *Go) program(name, project string) (string, error) {
+	if name == "go" {
+		return g.Path, nil
+	}
+	if strings.ContainsRune(name, '/') {
+		file := name
+		if !filepath.IsAbs(file) {
+			file = filepath.Join(project, file)
+		}
+		if _, err := exec.LookPath(file); err != nil {
+			return "", &InputError{err}
+		}
+		return name, nil
+	}
+	for _, dir := range filepath.SplitList(clientPath(g)) {
+		if file, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
+			return file, nil
+		}
+	}
+	return "", wrongInput("the client host has no program %q; its PATH is %s", name, clientPath(g))
 }
 
 // Vars returns what $go-proxy, $go-sumdb and $file-proxy stand for in worlds, scenarios and configs. A

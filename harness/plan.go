@@ -4,6 +4,7 @@ package harness
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/mod/module"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/sys/unix"
 
@@ -35,6 +37,17 @@ type Options struct {
 	Version   string            // of simrun
 }
 
+// An InputError says that what the Options ask for cannot be run, such as a project whose modules are not
+// in the module cache. All other errors are the harness's own or the machine's.
+type InputError struct{ Err error }
+
+func (e *InputError) Error() string { return e.Err.Error() }
+
+// Unwrap returns e.Err.
+func (e *InputError) Unwrap() error { return e.Err }
+
+func wrongInput(format string, args ...any) error { return &InputError{fmt.Errorf(format, args...)} }
+
 // DefaultTimeout is the deadline of a cell: twice the go command's longest single wait that ends by itself.
 const DefaultTimeout = 60 * time.Second
 
@@ -52,7 +65,8 @@ type planned struct {
 }
 
 // NewPlan makes what the cells of a run share (modules, certificates, keys) and lines the cells up:
-// repetition by repetition, so that the configs that are compared run close together in time.
+// repetition by repetition, so that the configs that are compared run close together in time. An error is
+// an [*InputError] if it is the options that are wrong.
 func NewPlan(ctx context.Context, o Options) (*Plan, error) {
 	o.Repeat, o.Jobs = max(o.Repeat, 1), max(o.Jobs, 0)
 	if o.Jobs == 0 {
@@ -81,8 +95,13 @@ func NewPlan(ctx context.Context, o Options) (*Plan, error) {
 	for rep := range o.Repeat {
 		for _, s := range o.Scenarios {
 			for _, project := range o.Projects {
+				u := sources[sourceOf(s.World, project)]
+				command, err := o.Go.command(project, u)
+				if err != nil {
+					return nil, err
+				}
 				for _, c := range o.Configs {
-					p.add(rep, s, project, c, keys[s.World], sources[sourceOf(s.World, project)])
+					p.add(rep, s, project, c, keys[s.World], u, command)
 				}
 			}
 		}
@@ -225,7 +244,7 @@ func (p *Plan) prepare(ctx context.Context, made map[source]*fakeupstream.Univer
 	}
 	u, err := p.universe(ctx, w, project)
 	if err != nil {
-		return fmt.Errorf("make the modules of project %s: %w", project.Name, err)
+		return fmt.Errorf("project %s: %w", project.Name, err)
 	}
 	made[key] = u
 	described := slices.ContainsFunc(p.header.Projects, func(r record.Project) bool { return r.Name == project.Name })
@@ -248,34 +267,53 @@ func (p *Plan) universe(ctx context.Context, w *scenarios.World, project *scenar
 		return p.cached(ctx, project)
 	}
 	m, hosts := *project.Modules, vcsHosts(w)
+	if err := fits(m, hosts); err != nil {
+		return nil, wrongInput("it does not fit world %s: %w", w.Name, err)
+	}
 	name := fmt.Sprintf("modules-%d-%d-%d-%d-%d-%d-%s", m.Seed, m.Public, m.Private, m.Versions, m.Depth, m.ZipSize,
 		strings.Join(append(slices.Clone(hosts.Public), hosts.Private...), "+"))
 	return fakeupstream.Generate(ctx, filepath.Join(p.options.CacheDir, name), m, hosts)
 }
 
+// fits reports what a world lacks for generated modules to have their paths below its hosts.
+func fits(m scenarios.Modules, hosts fakeupstream.Hosts) error {
+	switch {
+	case m.Public > 0 && len(hosts.Public) == 0:
+		return errors.New("the project has public modules, and the world no host with the role vcs")
+	case m.Private > 0 && len(hosts.Private) == 0:
+		return errors.New("the project has private modules, and the world no private host with the role vcs")
+	}
+	return nil
+}
+
 // cached returns the user's own modules, or says which are missing.
 func (p *Plan) cached(ctx context.Context, project *scenarios.Project) (*fakeupstream.Universe, error) {
-	u, missing, err := fakeupstream.FromCache(ctx, project.Dir, p.options.Go.ModCache, p.options.Go.Path, os.Getenv("GOPRIVATE"))
-	if err != nil {
-		return nil, err
-	}
-	if len(missing) > 0 {
-		return nil, fmt.Errorf("%d modules are not in the module cache; fetch them first:\n\t%s", len(missing), fakeupstream.DownloadCommand(missing))
+	g := p.options.Go
+	u, missing, err := fakeupstream.FromCache(ctx, project.Dir, g.ModCache, g.Path, g.Private)
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case err != nil:
+		return nil, &InputError{err}
+	case len(missing) > 0:
+		return nil, wrongInput("%d of the %d modules that it needs must be fetched into the module cache first:\n\tcd %s && %s",
+			len(missing), len(u.Modules), project.Dir, downloadCommand(missing))
 	}
 	return u, nil
 }
 
+// downloadCommand is [fakeupstream.DownloadCommand] that fits on a screen.
+func downloadCommand(missing []module.Version) string {
+	const most = 10
+	if len(missing) > most {
+		return "go mod download all"
+	}
+	return fakeupstream.DownloadCommand(missing)
+}
+
 // add appends a cell.
-func (p *Plan) add(rep int, s *scenarios.Scenario, project *scenarios.Project, c *scenarios.Config, k keys, u *fakeupstream.Universe) {
+func (p *Plan) add(rep int, s *scenarios.Scenario, project *scenarios.Project, c *scenarios.Config, k keys, u *fakeupstream.Universe, command []string) {
 	o := &p.options
-	run := project.Run
-	if len(run) == 0 {
-		run = []string{"go", "mod", "tidy"}
-	}
-	command := slices.Clone(run)
-	if command[0] == "go" {
-		command[0] = o.Go.Path
-	}
 	p.cells = append(p.cells, planned{
 		key: record.Key{Scenario: s.Name, Config: c.Name, Project: project.Name, Go: o.Go.Version, Rep: rep},
 		spec: &spec{World: s.World, Faults: s.Faults, Config: c, Universe: u, Keys: k,
@@ -294,7 +332,11 @@ func Shell(ctx context.Context, o Options, argv []string) (exit int, err error) 
 		return 0, err
 	}
 	s := *p.cells[0].spec
-	s.Shell, s.Command = true, argv
+	program, err := o.Go.program(argv[0], s.Universe.Project)
+	if err != nil {
+		return 0, err
+	}
+	s.Shell, s.Command = true, append([]string{program}, argv[1:]...)
 	s.Env = append(slices.Clone(s.Env), "TERM="+os.Getenv("TERM"), "PS1="+p.cells[0].key.Scenario+"$ ")
 	return runShellCell(ctx, &s)
 }

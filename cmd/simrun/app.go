@@ -12,6 +12,9 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/simrun/simrun/harness"
+	"github.com/simrun/simrun/scenarios"
 )
 
 // An app is simrun with all that it takes from its process.
@@ -59,9 +62,7 @@ func (a *app) main(ctx context.Context, args []string) int {
 	if err == nil {
 		return statusOK
 	}
-	// An error of unknown kind is simrun's own: a user must not search for it in the input.
-	e := &statusError{status: statusHarness, err: err}
-	errors.As(err, &e)
+	e := blame(err)
 	if e.err != nil {
 		fmt.Fprintf(a.err, "simrun: %v\n", err)
 	}
@@ -69,6 +70,18 @@ func (a *app) main(ctx context.Context, args []string) int {
 		fmt.Fprintf(a.err, "hint: %s\n", e.hint)
 	}
 	return e.status
+}
+
+// blame gives an error the exit status that says whose it is. One of unknown kind is simrun's own: a user
+// must not search for it in the input.
+func blame(err error) *statusError {
+	if e, ok := errors.AsType[*statusError](err); ok {
+		return e
+	}
+	if _, ok := errors.AsType[*harness.InputError](err); ok {
+		return &statusError{status: statusInput, err: err}
+	}
+	return &statusError{status: statusHarness, err: err}
 }
 
 const rootLong = `simrun answers one question: which proxy settings keep "go mod tidy" working, safe and
@@ -138,6 +151,15 @@ func unknownCommand(root *cobra.Command, name string) error {
 		err:    fmt.Errorf("no command and no file is called %q%s", name, suggest(name, known)),
 		hint:   "simrun --help lists the commands",
 	}
+}
+
+// suggest returns the end of a message about a word that is not one of those known.
+func suggest(word string, known []string) string {
+	near, ok := scenarios.Nearest(word, known)
+	if !ok {
+		return ""
+	}
+	return fmt.Sprintf("; did you mean %s?", near)
 }
 
 // flagError names the nearest flag where there is none of the name given.

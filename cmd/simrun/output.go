@@ -10,16 +10,13 @@ import (
 
 const resultsName = "results.jsonl"
 
-// resultsFile makes sure that a folder can take a run, and returns the path of its results file, which
-// does not exist yet. The folder is made if need be. What is in it stays as it is.
+// resultsFile returns the path of the results file of a folder that can take a run, as far as can be told
+// without changing anything.
 func resultsFile(dir string) (string, error) {
 	if dir == "" {
 		return "", wrongInput("--out is empty, and should be a folder")
 	}
 	file := filepath.Join(dir, resultsName)
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return "", unusable(dir, err)
-	}
 	switch _, err := os.Lstat(file); {
 	case err == nil:
 		return "", &statusError{
@@ -30,7 +27,16 @@ func resultsFile(dir string) (string, error) {
 	case !errors.Is(err, fs.ErrNotExist):
 		return "", unusable(dir, err)
 	}
-	return file, tryWriting(dir)
+	return file, nil
+}
+
+// makeFolder makes a folder for results if need be, and makes sure that files can be made in it. What is
+// in it stays as it is.
+func makeFolder(dir string) error {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return unusable(dir, err)
+	}
+	return tryWriting(dir)
 }
 
 // tryWriting finds out before the run what would fail after it began.

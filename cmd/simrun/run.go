@@ -103,7 +103,10 @@ func (a *app) run(ctx context.Context, o *runOptions, paths []string) error {
 	context.AfterFunc(ctx, stop) // so that the second signal does what it does by default
 	plan, err := harness.NewPlan(ctx, options)
 	if err != nil {
-		return interruptedOr(ctx, fmt.Errorf("plan the run: %w", err))
+		return interruptedOr(ctx, err)
+	}
+	if err := makeFolder(o.out); err != nil {
+		return err
 	}
 	return a.carryOut(ctx, o, plan, file)
 }

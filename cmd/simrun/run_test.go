@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -91,9 +92,13 @@ func statusIn(err error) int {
 	if err == nil {
 		return statusOK
 	}
-	e := &statusError{status: statusHarness}
-	errors.As(err, &e)
-	return e.status
+	return blame(err).status
+}
+
+func TestBlame(t *testing.T) {
+	assert.Equal(t, statusInput, statusIn(fmt.Errorf("project x: %w", &harness.InputError{Err: errors.New("no go.mod")})))
+	assert.Equal(t, statusHarness, statusIn(errors.New("disk is on fire")))
+	assert.Equal(t, 7, statusIn(fmt.Errorf("shell: %w", &statusError{status: 7})))
 }
 
 func TestCarryOutRefusesAnExistingFile(t *testing.T) {
@@ -134,6 +139,8 @@ func TestResultsFile(t *testing.T) {
 		file, err := resultsFile(dir)
 		require.NoError(t, err)
 		assert.Equal(t, filepath.Join(dir, "results.jsonl"), file)
+		require.NoDirExists(t, dir)
+		require.NoError(t, makeFolder(dir))
 		entries, err := os.ReadDir(dir)
 		require.NoError(t, err)
 		assert.Empty(t, entries)
@@ -143,6 +150,7 @@ func TestResultsFile(t *testing.T) {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "notes.txt"), nil, 0o666))
 		_, err := resultsFile(dir)
 		require.NoError(t, err)
+		require.NoError(t, makeFolder(dir))
 	})
 	t.Run("refuses a dangling link", func(t *testing.T) {
 		dir := t.TempDir()
@@ -158,16 +166,4 @@ func TestSuggest(t *testing.T) {
 	assert.Equal(t, "; did you mean --scenario?", suggest("--Scenarios", known))
 	assert.Empty(t, suggest("--zzzzzzzzz", known))
 	assert.Empty(t, suggest("", nil))
-}
-
-func TestEditDistance(t *testing.T) {
-	for _, test := range []struct {
-		a, b string
-		want int
-	}{
-		{"", "", 0}, {"abc", "", 3}, {"", "abc", 3}, {"abc", "ABC", 0},
-		{"kitten", "sitting", 3}, {"flaw", "lawn", 2}, {"validte", "validate", 1},
-	} {
-		assert.Equal(t, test.want, editDistance(test.a, test.b), "%q and %q", test.a, test.b)
-	}
 }
