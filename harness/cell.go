@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/simrun/simrun/harness/lab"
@@ -60,9 +61,11 @@ func (c *cell) finish(timeout time.Duration, rest func()) *record.Cell {
 func (c *cell) read() (*record.Cell, error) {
 	for {
 		var m message
-		if err := c.lab.Receive(&m); errors.Is(err, io.EOF) {
+		err := c.lab.Receive(&m)
+		if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) { // reset: it left a question unread
 			return nil, errors.New("the lab process ended without a result")
-		} else if err != nil {
+		}
+		if err != nil {
 			return nil, fmt.Errorf("read the lab process's result: %w", err)
 		}
 		if m.Cell != nil {

@@ -82,11 +82,14 @@ func obey(body func(json.RawMessage, *Control) error, parent *Control) error {
 	return n.Close()
 }
 
+// complaintSize is how much is kept of either end of what a lab process says on standard error, in bytes.
+const complaintSize = 4 << 10
+
 // A Process is a lab process as seen from outside.
 type Process struct {
 	*Control
 	cmd    *exec.Cmd
-	stderr tail
+	stderr Ends
 	done   chan struct{}
 	err    error
 }
@@ -116,7 +119,7 @@ func start(ctx context.Context, o order, stdio *[3]*os.File) (*Process, error) {
 		return nil, fmt.Errorf("connect to the lab process: %w", err)
 	}
 	defer theirs.Close()
-	p := &Process{Control: newControl(ours), done: make(chan struct{})}
+	p := &Process{Control: newControl(ours), stderr: Ends{Size: complaintSize}, done: make(chan struct{})}
 	p.cmd = exec.CommandContext(ctx, "/proc/self/exe")
 	p.cmd.Args = []string{reexecName}
 	p.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "GOGC=off", "GOMEMLIMIT=64MiB"} // a cell rarely makes so much garbage
@@ -231,28 +234,35 @@ func socketPair() (ours, theirs *os.File, err error) {
 	return os.NewFile(uintptr(fds[0]), "control"), os.NewFile(uintptr(fds[1]), "control"), nil
 }
 
-// A tail keeps the last bytes that were written to it: what a process said before it died.
-type tail struct {
-	mu sync.Mutex
-	b  []byte
+// Ends is a writer that keeps the first and the last bytes of what is written to it. It may be used
+// concurrently. A crash of a Go program begins with its reason and may go on with much else.
+type Ends struct {
+	Size int // bytes of each end
+
+	mu         sync.Mutex // guards what follows
+	head, tail []byte
+	cut        bool
 }
 
-const maxTail = 16 << 10
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.b = append(t.b, p...)
-	if len(t.b) > maxTail {
-		t.b = append(t.b[:0], t.b[len(t.b)-maxTail:]...)
+func (e *Ends) Write(p []byte) (int, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	n := min(len(p), e.Size-len(e.head))
+	e.head, e.tail = append(e.head, p[:n]...), append(e.tail, p[n:]...)
+	if over := len(e.tail) - e.Size; over > 0 {
+		e.tail = append(e.tail[:0], e.tail[over:]...)
+		e.cut = true
 	}
 	return len(p), nil
 }
 
-func (t *tail) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return string(t.b)
+func (e *Ends) String() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.cut {
+		return string(e.head) + "\n[...]\n" + string(e.tail)
+	}
+	return string(e.head) + string(e.tail)
 }
 
 // PID returns the number of the lab process as this process sees it.
