@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/goccy/go-yaml/ast"
@@ -14,11 +15,11 @@ import (
 // The ways to write single values.
 var (
 	textValue         = scalar[string]{parse: parseText, shape: shape{"type": []string{"string", "number", "boolean"}}}
-	nameValue         = scalar[string]{parse: parseName, shape: shape{"type": "string", "pattern": nameForm.String()}}
+	nameValue         = scalar[string]{parse: parseName, shape: shape{"type": "string", "pattern": nameForm.pattern}}
 	envNameValue      = scalar[string]{parse: matching(envForm, "an environment variable's name"), shape: shape{"type": "string"}}
 	varNameValue      = scalar[string]{parse: matching(varForm, "a variable's name"), shape: shape{"type": "string"}}
 	hostValue         = scalar[string]{parse: parseHostName, shape: shape{"type": "string"}}
-	methodValue       = scalar[string]{parse: matching(methodForm, "an HTTP method, such as GET"), shape: shape{"type": "string", "pattern": methodForm.String()}}
+	methodValue       = scalar[string]{parse: matching(methodForm, "an HTTP method, such as GET"), shape: shape{"type": "string", "pattern": methodForm.pattern}}
 	durationValue     = scalar[time.Duration]{parse: ParseDuration, shape: shape{"type": "string", "pattern": `^(\$|[0-9])`, "examples": []string{"250ms", "30s"}}}
 	rateValue         = scalar[Rate]{parse: ParseRate, shape: shape{"type": "string", "examples": []string{"5mbit", "64kbit"}}}
 	sizeValue         = scalar[Size]{parse: parsePositiveSize, shape: shape{"type": "string", "examples": []string{"64KiB", "1500B"}}}
@@ -41,13 +42,24 @@ var (
 )
 
 var (
-	nameForm   = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
-	envForm    = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
-	varForm    = regexp.MustCompile(`^[A-Za-z0-9_]+(-+[A-Za-z0-9_]+)*$`)
-	methodForm = regexp.MustCompile(`^[A-Z]+$`)
-	hostForm   = regexp.MustCompile(`^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*$`)
-	rangeForm  = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?)\.\.([0-9]+(?:\.[0-9]+)?)$`)
+	nameForm   = newForm(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+	envForm    = newForm(`^[A-Za-z_][A-Za-z0-9_]*$`)
+	varForm    = newForm(`^[A-Za-z0-9_]+(-+[A-Za-z0-9_]+)*$`)
+	methodForm = newForm(`^[A-Z]+$`)
+	hostForm   = newForm(`^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*$`)
+	rangeForm  = newForm(`^([0-9]+(?:\.[0-9]+)?)\.\.([0-9]+(?:\.[0-9]+)?)$`)
 )
+
+// A form is a regular expression that is compiled at the first use: lab processes have no use for it, and
+// each of them would pay.
+type form struct {
+	pattern string
+	regexp  func() *regexp.Regexp
+}
+
+func newForm(pattern string) *form {
+	return &form{pattern, sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) })}
+}
 
 func worldFields(w *World) fields {
 	return fields{
@@ -210,11 +222,11 @@ func parseText(s string) (string, error) {
 }
 
 func parseName(s string) (string, error) {
-	if nameForm.MatchString(s) {
+	if nameForm.regexp().MatchString(s) {
 		return s, nil
 	}
 	kebab := strings.ToLower(strings.Join(strings.FieldsFunc(s, func(r rune) bool { return !isVariableRune(r) || r == '_' || r == '-' }), "-"))
-	if nameForm.MatchString(kebab) {
+	if nameForm.regexp().MatchString(kebab) {
 		return "", fmt.Errorf("%s is not kebab-case; did you mean `%s`?", quote(s), kebab)
 	}
 	return "", fmt.Errorf("%s is not kebab-case, such as `dead-proxy`", quote(s))
@@ -222,15 +234,15 @@ func parseName(s string) (string, error) {
 
 func parseHostName(s string) (string, error) {
 	s = strings.ToLower(s)
-	if len(s) > 253 || !hostForm.MatchString(s) {
+	if len(s) > 253 || !hostForm.regexp().MatchString(s) {
 		return "", fmt.Errorf("%s is not a host name", quote(s))
 	}
 	return s, nil
 }
 
-func matching(form *regexp.Regexp, what string) func(string) (string, error) {
+func matching(form *form, what string) func(string) (string, error) {
 	return func(s string) (string, error) {
-		if !form.MatchString(s) {
+		if !form.regexp().MatchString(s) {
 			return "", fmt.Errorf("%s is not %s", quote(s), what)
 		}
 		return s, nil
@@ -263,7 +275,7 @@ func parseAmount(s string) (Amount, error) {
 }
 
 func parseRange(s string) (Range, error) {
-	parts := rangeForm.FindStringSubmatch(s)
+	parts := rangeForm.regexp().FindStringSubmatch(s)
 	if parts == nil {
 		return Range{}, fmt.Errorf("%s is not a range of seconds, such as `29..32`", quote(s))
 	}

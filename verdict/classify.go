@@ -42,11 +42,11 @@ func classifyText(text string) string {
 // decide returns the first rule that knows m, or nil.
 func decide(m message) *rule {
 	for _, s := range stages {
-		if s.mark != nil && !s.mark.MatchString(m.text) {
+		if s.mark != nil && !s.mark().MatchString(m.text) {
 			continue
 		}
 		for i := range s.rules {
-			if r := &s.rules[i]; r.pattern.MatchString(r.part(m)) {
+			if r := &s.rules[i]; r.pattern().MatchString(r.part(m)) {
 				return r
 			}
 		}
@@ -62,8 +62,8 @@ type message struct {
 }
 
 var (
-	quotedResponse = regexp.MustCompile(`(?m)^\s*(?:server response:|not found: )`)
-	traceLine      = regexp.MustCompile(`^# get `)
+	quotedResponse = lazy(`(?m)^\s*(?:server response:|not found: )`)
+	traceLine      = lazy(`^# get `)
 )
 
 // messages cuts text into its messages. Those of the -x trace come last: a request that failed there may
@@ -71,12 +71,12 @@ var (
 func messages(text string) []message {
 	var errors, traces []message
 	for _, block := range blocks(text) {
-		if traceLine.MatchString(block) {
+		if traceLine().MatchString(block) {
 			traces = append(traces, message{trace: block})
 			continue
 		}
 		m := message{text: block}
-		if at := quotedResponse.FindStringIndex(block); at != nil {
+		if at := quotedResponse().FindStringIndex(block); at != nil {
 			m.text, m.response = block[:at[0]], block[at[0]:]
 		}
 		errors = append(errors, m)

@@ -60,7 +60,7 @@ func TestEveryRuleDecidesALine(t *testing.T) {
 	}
 	for _, s := range stages {
 		for i := range s.rules {
-			assert.True(t, used[&s.rules[i]], "%s: %s %s", s.about, s.rules[i].class, s.rules[i].pattern)
+			assert.True(t, used[&s.rules[i]], "%s: %s %s", s.about, s.rules[i].class, s.rules[i].pattern())
 		}
 	}
 }

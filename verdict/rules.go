@@ -1,19 +1,28 @@
 package verdict
 
-import "regexp"
+import (
+	"regexp"
+	"sync"
+)
 
 // A stage is a part of the way from the go command to a module, with the rules for errors there.
 type stage struct {
 	about string
-	mark  *regexp.Regexp // a message without it does not belong here; nil means any may
+	mark  func() *regexp.Regexp // a message without it does not belong here; nil means any may
 	rules []rule
 }
 
 // A rule gives a class to the messages that its pattern matches.
 type rule struct {
 	class   string
-	pattern *regexp.Regexp
+	pattern func() *regexp.Regexp
 	part    func(message) string
+}
+
+// lazy is [regexp.MustCompile] at the first use: all the rules together take more than a millisecond, which
+// each lab process would spend, and has no use for.
+func lazy(pattern string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) })
 }
 
 // The parts of a message that rules look at.
@@ -22,10 +31,10 @@ func response(m message) string { return m.response }
 func trace(m message) string    { return m.trace }
 
 // is is a rule about what the go command, or git, says itself.
-func is(class, pattern string) rule { return rule{class, regexp.MustCompile(pattern), text} }
+func is(class, pattern string) rule { return rule{class, lazy(pattern), text} }
 
 // said is a rule about what a server said.
-func said(class, pattern string) rule { return rule{class, regexp.MustCompile(pattern), response} }
+func said(class, pattern string) rule { return rule{class, lazy(pattern), response} }
 
 // stages are tried in order, and the rules of each in order: the first that matches decides. So what comes
 // first is what can be told from its own words wherever it happens; then the stages, the narrower ones
@@ -92,7 +101,7 @@ var stages = []stage{
 	},
 	{
 		about: "the checksum database, or a module proxy in its place",
-		mark:  regexp.MustCompile(`verifying (?:module|go\.mod)|/lookup/|/sumdb/|/tile/\d|(?://|lookup )\$go-sumdb|misbehavior detected|^malformed note`),
+		mark:  lazy(`verifying (?:module|go\.mod)|/lookup/|/sumdb/|/tile/\d|(?://|lookup )\$go-sumdb|misbehavior detected|^malformed note`),
 		rules: []rule{
 			is("sumdb-state-corrupt", `initializing sumdb\.Client: .*(?:malformed|inconsistent|verifiable)|^malformed note`),
 			is("sumdb-bad-response", `malformed (?:record|note|tree)|cannot (?:authenticate|validate) record|no verifiable signatures|inconsistent tile|misbehavior detected`),
@@ -105,14 +114,14 @@ var stages = []stage{
 	},
 	{
 		about: "the archive of a Go toolchain",
-		mark:  regexp.MustCompile(`golang\.org/toolchain@`),
+		mark:  lazy(`golang\.org/toolchain@`),
 		rules: []rule{
 			is("toolchain-download-failed", `reading |(?:Get|read) "`),
 		},
 	},
 	{
 		about: "the ?go-get=1 page that says where a module's repository is",
-		mark:  regexp.MustCompile(`\?go-get=1|unrecognized import path`),
+		mark:  lazy(`\?go-get=1|unrecognized import path`),
 		rules: []rule{
 			is("vanity-no-meta", `no go-import meta tags`),
 			is("vanity-parse-error", `parse \S+\?go-get=1: `),
@@ -124,7 +133,7 @@ var stages = []stage{
 	},
 	{
 		about: "git and its like",
-		mark:  regexp.MustCompile(`fatal: |error: |remote: |exit status|\bexec: "|\bgit |usage: git`),
+		mark:  lazy(`fatal: |error: |remote: |exit status|\bexec: "|\bgit |usage: git`),
 		rules: []rule{
 			is("vcs-tool-missing", `executable file not found`),
 			is("git-too-old", `usage: git|unknown (?:option|switch)`),
@@ -160,14 +169,14 @@ var stages = []stage{
 	},
 	{
 		about: "the store that a module proxy sends large files from",
-		mark:  regexp.MustCompile(`https://storage\.`),
+		mark:  lazy(`https://storage\.`),
 		rules: []rule{
 			is("storage-redirect-blocked", `(?:Get|read|reading) "?https://storage\.`),
 		},
 	},
 	{
 		about: "names",
-		mark:  regexp.MustCompile(`\blookup \S+`),
+		mark:  lazy(`\blookup \S+`),
 		rules: []rule{
 			is("dns-no-such-host", `no such host`),
 			is("dns-server-failure", `server misbehaving`),
@@ -233,7 +242,7 @@ var stages = []stage{
 	{
 		about: "the -x trace: a not-found that took its time, in seconds of two digits or more",
 		rules: []rule{
-			{"slow-not-found", regexp.MustCompile(`: (?:404|410) .*\(\d{2,}\.\d+s\)`), trace},
+			{"slow-not-found", lazy(`: (?:404|410) .*\(\d{2,}\.\d+s\)`), trace},
 		},
 	},
 }
