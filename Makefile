@@ -4,6 +4,7 @@
 GO          ?= go
 STATICCHECK ?= $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 10s
+TIMEOUT     ?= 15m
 
 .PHONY: all
 all: build test
@@ -24,7 +25,7 @@ build:
 
 .PHONY: test
 test: lint
-	$(GO) test -race ./...
+	$(GO) test -race -timeout=$(TIMEOUT) ./...
 
 .PHONY: lint
 lint:
