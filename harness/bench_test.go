@@ -1,0 +1,156 @@
+package harness
+
+import (
+	"context"
+	"encoding/pem"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/simrun/simrun/fakeupstream"
+	"github.com/simrun/simrun/harness/lab"
+	"github.com/simrun/simrun/record"
+	"github.com/simrun/simrun/scenarios"
+)
+
+// nearWorld is a world without distance: what a cell costs there is what simrun costs.
+func nearWorld() *scenarios.World {
+	return &scenarios.World{
+		Name: "near",
+		Hosts: []scenarios.Host{
+			{Name: "proxy.test", Role: scenarios.RoleModuleProxy, Private: true, SumDB: []string{"sum.test"}},
+			{Name: "sum.test", Role: scenarios.RoleChecksumDB},
+			{Name: "code.test", Role: scenarios.RoleVCS},
+			{Name: "git.test", Role: scenarios.RoleVCS, Private: true},
+		},
+		Nameservers: []scenarios.Nameserver{{Name: "ns1"}},
+	}
+}
+
+// nearOptions are the options of a run of healthy cells with modules of a kind.
+func nearOptions(tb testing.TB, modules scenarios.Modules) Options {
+	tb.Helper()
+	g, err := FindGo(context.Background(), "")
+	require.NoError(tb, err)
+	vars := g.Vars()
+	vars["go-sumdb"] = "sum.test"
+	g.SumDB = "sum.test"
+	return Options{
+		Go: g, Vars: vars, CacheDir: tb.TempDir(), Seed: 1, Jobs: 1, Timeout: time.Minute,
+		Scenarios: []*scenarios.Scenario{{Name: "healthy", World: nearWorld()}},
+		Configs: []*scenarios.Config{{Name: "proxy", Env: map[string]string{
+			"GOPROXY": "https://proxy.test", "GONOSUMDB": "git.test"}}},
+		Projects: []*scenarios.Project{{Name: "modules", Modules: &modules}},
+	}
+}
+
+// small is the size of the library's project of that name.
+var small = scenarios.Modules{Seed: 1, Public: 3, Private: 1, Versions: 2, Depth: 2, ZipSize: 40 << 10}
+
+// BenchmarkCell compares the CPU time of a whole cell, all its processes together, with that of a bare
+// go mod tidy that fetches the same modules from the same fakes over loopback HTTPS, client alone. The two
+// take turns; the figures are medians.
+func BenchmarkCell(b *testing.B) {
+	o := nearOptions(b, small)
+	p, err := NewPlan(context.Background(), o)
+	require.NoError(b, err)
+	bare := newBareTidy(b, p.cells[0].spec)
+	var cellCPU, clientCPU, bareCPU, setup, wall []float64
+	for b.Loop() {
+		bareCPU = append(bareCPU, ms(bare.run(b)))
+		c := onlyCell(b, p)
+		cellCPU = append(cellCPU, float64(c.CPUSeconds)*1e3)
+		clientCPU = append(clientCPU, float64(c.ClientCPU)*1e3)
+		setup = append(setup, float64(c.SetupTime)*1e3)
+		wall = append(wall, float64(c.RealSeconds)*1e3)
+	}
+	b.ReportMetric(median(bareCPU), "bare-cpu-ms")
+	b.ReportMetric(median(cellCPU), "cell-cpu-ms")
+	b.ReportMetric(median(clientCPU), "client-cpu-ms")
+	b.ReportMetric(median(cellCPU)/median(bareCPU), "cell/bare")
+	b.ReportMetric(median(setup), "setup-ms")
+	b.ReportMetric(median(wall), "cell-wall-ms")
+}
+
+// BenchmarkThroughput runs healthy one-module cells side by side, 200 to an operation.
+func BenchmarkThroughput(b *testing.B) {
+	const cells = 200
+	o := nearOptions(b, scenarios.Modules{Seed: 1, Public: 1, Versions: 1, Depth: 1, ZipSize: 10 << 10})
+	o.Jobs, o.Repeat = 0, cells
+	p, err := NewPlan(context.Background(), o)
+	require.NoError(b, err)
+	for b.Loop() {
+		require.NoError(b, p.Run(context.Background(), func(c *record.Cell) error {
+			require.Equal(b, record.OK, c.Outcome, "%s%s", c.Note, c.Stderr)
+			return nil
+		}, nil))
+	}
+	b.ReportMetric(cells*float64(b.N)/b.Elapsed().Seconds(), "cells/s")
+}
+
+// onlyCell runs a plan of one cell.
+func onlyCell(tb testing.TB, p *Plan) (only *record.Cell) {
+	tb.Helper()
+	require.NoError(tb, p.Run(context.Background(), func(c *record.Cell) error { only = c; return nil }, nil))
+	require.Equal(tb, record.OK, only.Outcome, "%s%s", only.Note, only.Stderr)
+	return only
+}
+
+// A bareTidy is go mod tidy without simrun: the same modules and fakes, on this machine's loopback.
+type bareTidy struct {
+	command []string
+	env     []string
+	project string
+}
+
+func newBareTidy(tb testing.TB, s *spec) *bareTidy {
+	tb.Helper()
+	key := s.Keys.SumDB["sum.test"]
+	db, err := fakeupstream.NewChecksumDB(key.Name, key.Signer, s.Universe.Modules)
+	require.NoError(tb, err)
+	server := httptest.NewUnstartedServer(&fakeupstream.ModuleProxy{
+		Tree: os.DirFS(s.Universe.Proxy), ChecksumDBs: []*fakeupstream.ChecksumDB{db}})
+	server.EnableHTTP2 = true
+	server.Config.ErrorLog = nil
+	server.StartTLS()
+	tb.Cleanup(server.Close)
+	ca := filepath.Join(tb.TempDir(), "ca.pem")
+	require.NoError(tb, os.WriteFile(ca, pemOf(server), 0o600))
+	env := slices.DeleteFunc(slices.Clone(s.Env), func(v string) bool { return strings.Contains(v, lab.Root) })
+	return &bareTidy{s.Command, append(env, "GOPROXY="+server.URL, "SSL_CERT_FILE="+ca, "GOENV=off"), s.Universe.Project}
+}
+
+// run runs the command in new folders and returns the CPU time that it took.
+func (t *bareTidy) run(tb testing.TB) time.Duration {
+	tb.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "bare") // in memory, as the folders of a cell are: a disk would flatter the ratio
+	require.NoError(tb, err)
+	defer os.RemoveAll(dir)
+	require.NoError(tb, copyProject(t.project, filepath.Join(dir, "project")))
+	cmd := exec.Command(t.command[0], t.command[1:]...)
+	cmd.Dir = filepath.Join(dir, "project")
+	cmd.Env = append(slices.Clone(t.env), "HOME="+dir, "GOPATH="+dir+"/gopath", "GOMODCACHE="+dir+"/modcache",
+		"GOCACHE="+dir+"/gocache", "TMPDIR="+dir, "GOFLAGS=-modcacherw")
+	out, err := cmd.CombinedOutput()
+	require.NoError(tb, err, "%s", out)
+	return lab.UsageOf(cmd.ProcessState).CPU
+}
+
+func median(values []float64) float64 {
+	slices.Sort(values)
+	return values[len(values)/2]
+}
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1e3 }
+
+// pemOf returns the certificate of a test server, which is its own authority.
+func pemOf(s *httptest.Server) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
+}
