@@ -1,0 +1,137 @@
+package scenarios
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// sections are the headings of docs/language.md that have a table of keys, and what it is a table of.
+var sections = map[string]func() shape{
+	"World":       func() shape { return object(worldFields(new(World))) },
+	"Host":        func() shape { return object(hostFields(new(Host))) },
+	"Name server": func() shape { return object(linkFields(new(Link))) },
+	"Resolver":    func() shape { return object(resolverFields(new(Resolver))) },
+	"Scenario":    func() shape { return object(scenarioFields(new(Scenario))) },
+	"Fault":       func() shape { return object(faultFields(new(Fault))) },
+	"Packet":      func() shape { return object(packetFields(new(PacketFault))) },
+	"Stream":      func() shape { return object(streamFields(new(StreamFault), nil)) },
+	"DNS":         func() shape { return object(dnsFields(new(DNSFault))) },
+	"HTTP":        func() shape { return object(httpFields(new(HTTPFault))) },
+	"Expectation": func() shape { return object(expectationFields(new(Expectation))) },
+	"Config":      func() shape { return object(configFields(new(Config))) },
+	"Project":     func() shape { return object(projectFields(new(Project))) },
+	"Modules":     func() shape { return object(modulesFields(new(Modules))) },
+}
+
+// TestLanguageTables keeps the reference from missing a key, or having one that there is not.
+func TestLanguageTables(t *testing.T) {
+	text := readReference(t)
+	for heading, schema := range sections {
+		t.Run(heading, func(t *testing.T) {
+			s := parsedShape(t, schema())
+			rows := tableOf(text, heading, "key")
+			assert.ElementsMatch(t, slices.Collect(maps.Keys(s.Properties)), slices.Collect(maps.Keys(rows)))
+			for key, p := range s.Properties {
+				required := slices.Contains(s.Required, key)
+				assert.Equal(t, required, strings.TrimSpace(rows[key].fallback) == "required", "`%s` is required: %v", key, required)
+				for _, word := range p.Enum {
+					assert.Contains(t, rows[key].value, "`"+word+"`", "values of `%s`", key)
+				}
+				if p.Maximum > 0 && p.Maximum < 1e6 {
+					assert.Contains(t, rows[key].value, fmt.Sprintf("%d to %d", p.Minimum, p.Maximum), "values of `%s`", key)
+				}
+			}
+		})
+	}
+}
+
+func TestLanguageToxics(t *testing.T) {
+	rows := tableOf(readReference(t), "Stream", "attribute")
+	assert.ElementsMatch(t, attributeNames(), slices.Collect(maps.Keys(rows)))
+	for toxic, attributes := range toxics {
+		for name, a := range attributes {
+			unit := strings.Replace(a.unit, "KB/s", "kB/s", 1)
+			assert.Contains(t, rows[name].value, "`"+toxic+"`", "toxics with the attribute %s", name)
+			assert.Contains(t, rows[name].fallback, unit, "unit of %s", name)
+			if a.required {
+				assert.Contains(t, rows[name].fallback, "required", "%s of %s", name, toxic)
+			}
+		}
+	}
+}
+
+// TestLanguageExamples loads the examples of the reference, and wants every key in one of them.
+func TestLanguageExamples(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "myservice"), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "myservice", "go.mod"), []byte("module myservice.example\n"), 0o644))
+	var all strings.Builder
+	for i, m := range regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(readReference(t), -1) {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, fmt.Sprintf("%d.yaml", i)), []byte(m[1]), 0o644))
+		all.WriteString(m[1])
+	}
+	lib, err := Load([]string{dir}, Options{Vars: map[string]string{"go-sumdb": "sum.example"}})
+	require.NoError(t, err)
+	assert.Len(t, lib.Scenarios, 3)
+	assert.Len(t, lib.Configs, 1)
+	assert.Len(t, lib.Projects, 2)
+	for heading, schema := range sections {
+		for key := range parsedShape(t, schema()).Properties {
+			assert.Regexp(t, `\b`+key+`:`, all.String(), "an example of a %s", heading)
+		}
+	}
+}
+
+func readReference(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "docs", "language.md"))
+	require.NoError(t, err)
+	return string(text)
+}
+
+// A row is what a table says of its key.
+type row struct{ value, fallback string }
+
+// tableOf returns the rows of the table below a heading whose first column has a title.
+func tableOf(text, heading, title string) map[string]row {
+	_, section, _ := strings.Cut(text, "# "+heading+"\n")
+	section, _, _ = strings.Cut(section, "\n#")
+	_, table, _ := strings.Cut(section, "\n| "+title+" |")
+	table, _, _ = strings.Cut(table, "\n\n")
+	rows := map[string]row{}
+	for line := range strings.Lines(table) {
+		cells := strings.Split(line, " |")
+		if key, ok := strings.CutPrefix(cells[0], "| `"); ok {
+			rows[strings.TrimSuffix(key, "`")] = row{cells[1], cells[2]}
+		}
+	}
+	return rows
+}
+
+// parsed is the part of a schema that the tables of the reference show.
+type parsed struct {
+	Required   []string
+	Properties map[string]struct {
+		Enum             []string
+		Minimum, Maximum int64
+	}
+}
+
+func parsedShape(t *testing.T, s shape) parsed {
+	t.Helper()
+	text, err := json.Marshal(s)
+	require.NoError(t, err)
+	var p parsed
+	require.NoError(t, json.Unmarshal(text, &p))
+	return p
+}
