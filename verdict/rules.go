@@ -133,7 +133,7 @@ var stages = []stage{
 	},
 	{
 		about: "git and its like",
-		mark:  lazy(`fatal: |error: |remote: |exit status|\bexec: "|\bgit |usage: git`),
+		mark:  lazy(`fatal: |error: |remote: |exit status|\bexec: "|\bgit |usage: git|no secure protocol found`),
 		rules: []rule{
 			is("vcs-tool-missing", `executable file not found`),
 			is("git-too-old", `usage: git|unknown (?:option|switch)`),
