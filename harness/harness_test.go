@@ -15,6 +15,7 @@ import (
 
 func TestMain(m *testing.M) {
 	Reexec()
+	beProbe()
 	os.Exit(m.Run())
 }
 

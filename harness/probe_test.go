@@ -1,0 +1,292 @@
+package harness
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/miekg/dns"
+	"golang.org/x/sys/unix"
+)
+
+// probeWord is the first argument by which this test binary knows that it is the independent client.
+const probeWord = "probe"
+
+// A probe is what the independent client does on the client host: not by way of the go command, and as far
+// as possible by no code that the lab itself is made of.
+type probe struct {
+	Addr  string        // address:port of a server
+	At    time.Duration // since the client's start
+	Limit time.Duration // of each try
+	Times int           // tries, one after the other unless Flock is set
+	Flock bool          `json:",omitempty"` // a few tries at once
+
+	Name, Type string `json:",omitempty"` // DNS question; else the probe opens a TCP connection
+	Visit      *visit `json:",omitempty"` // what is asked over the connection; nil: nothing
+}
+
+// A visit is HTTP/1.1 by hand over one connection: nothing is repeated or hidden, as in net/http.
+type visit struct {
+	TLS      string // server name; empty means without TLS
+	Method   string
+	Target   string // of the request line
+	Host     string
+	Padding  int  // bytes of a header that nobody reads
+	Requests int  // the same request so often, all sent at once; 0 means once
+	ToEOF    bool // ask for the end of the connection, and wait for it
+}
+
+// A sighting is what one try of a probe saw. Times are since the try's start; zero: it did not come to that.
+type sighting struct {
+	Failed string `json:",omitempty"` // stage at which it failed: connect, tls, ask, answer, body, eof
+	Err    string `json:",omitempty"` // name of the errno, "timeout", "EOF", or text
+
+	Connected time.Duration `json:",omitempty"`
+	Asked     time.Duration `json:",omitempty"` // the requests were written
+	First     time.Duration `json:",omitempty"` // an answer's headers were there
+	Ended     time.Duration `json:",omitempty"` // the last body was there
+	EOF       time.Duration `json:",omitempty"`
+
+	Status     int    `json:",omitempty"`
+	RetryAfter string `json:",omitempty"`
+	Text       string `json:",omitempty"` // beginning of the last body
+	Length     int64  `json:",omitempty"` // Content-Length of the last answer
+	Body       int64  `json:",omitempty"` // bytes of the last body that came
+	Received   int64  `json:",omitempty"` // bytes that came over the connection, TLS included
+	Segments   uint32 `json:",omitempty"` // that they came in
+	Repeats    uint32 `json:",omitempty"` // segments that the client had to send again until it was connected
+
+	Rcode   string   `json:",omitempty"`
+	Answers []string `json:",omitempty"`
+}
+
+// beProbe turns this process into the independent client if it was started as one, and does not return then.
+// It reads its probes from the second argument and prints the sightings of each, as JSON.
+func beProbe() {
+	if len(os.Args) != 3 || os.Args[1] != probeWord {
+		return
+	}
+	var probes []probe
+	if err := json.Unmarshal([]byte(os.Args[2]), &probes); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
+	if err := json.NewEncoder(os.Stdout).Encode(runProbes(probes)); err != nil {
+		os.Exit(2)
+	}
+	os.Exit(0)
+}
+
+func runProbes(probes []probe) [][]sighting {
+	all := make([][]sighting, len(probes))
+	var running sync.WaitGroup
+	for i, p := range probes {
+		running.Go(func() {
+			time.Sleep(p.At)
+			all[i] = p.run()
+		})
+	}
+	running.Wait()
+	return all
+}
+
+// flock is how many tries of a probe run at once if it says so.
+const flock = 8
+
+// rounds returns how many tries of a probe are made one after the other.
+func (p *probe) rounds() int {
+	if p.Flock {
+		return (p.Times + flock - 1) / flock
+	}
+	return p.Times
+}
+
+func (p *probe) run() []sighting {
+	tries := make([]sighting, p.Times)
+	slots := make(chan struct{}, (p.Times+p.rounds()-1)/p.rounds())
+	var running sync.WaitGroup
+	for i := range tries {
+		slots <- struct{}{}
+		running.Go(func() {
+			tries[i] = p.once()
+			<-slots
+		})
+	}
+	running.Wait()
+	return tries
+}
+
+func (p *probe) once() sighting {
+	if p.Name != "" {
+		return p.resolve()
+	}
+	return p.connect()
+}
+
+// resolve asks one name server once.
+func (p *probe) resolve() (s sighting) {
+	q := new(dns.Msg).SetQuestion(dns.Fqdn(p.Name), dns.StringToType[p.Type])
+	c := dns.Client{Timeout: p.Limit}
+	begin := time.Now()
+	m, _, err := c.Exchange(q, p.Addr)
+	s.First = time.Since(begin)
+	if err != nil {
+		s.fail("answer", err)
+		return s
+	}
+	s.Rcode = strings.ToLower(dns.RcodeToString[m.Rcode])
+	for _, rr := range m.Answer {
+		s.Answers = append(s.Answers, dns.Field(rr, 1))
+	}
+	return s
+}
+
+// connect opens one connection and makes the visit over it.
+func (p *probe) connect() (s sighting) {
+	begin := time.Now()
+	ctx, cancel := context.WithDeadline(context.Background(), begin.Add(p.Limit))
+	defer cancel()
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", p.Addr)
+	if err != nil {
+		s.fail("connect", err)
+		return s
+	}
+	defer conn.Close()
+	s.Connected = time.Since(begin)
+	tcp := conn.(*net.TCPConn)
+	s.Repeats = tcpInfo(tcp).Total_retrans
+	if p.Visit == nil {
+		return s
+	}
+	conn.SetDeadline(begin.Add(p.Limit))
+	wire := &countingConn{Conn: conn}
+	p.Visit.make(wire, begin, &s)
+	s.Received, s.Segments = wire.received, tcpInfo(tcp).Data_segs_in
+	return s
+}
+
+// make makes the visit over a connection.
+func (v *visit) make(wire *countingConn, begin time.Time, s *sighting) {
+	var conn net.Conn = wire
+	if v.TLS != "" {
+		secure := tls.Client(wire, &tls.Config{ServerName: v.TLS})
+		if err := secure.Handshake(); err != nil {
+			s.fail("tls", err)
+			return
+		}
+		conn = secure
+	}
+	if _, err := io.WriteString(conn, v.requests()); err != nil {
+		s.fail("ask", err)
+		return
+	}
+	s.Asked = time.Since(begin)
+	answers := bufio.NewReader(conn)
+	for range max(v.Requests, 1) {
+		if !v.read(answers, begin, s) {
+			return
+		}
+	}
+	if !v.ToEOF {
+		return
+	}
+	if _, err := io.Copy(io.Discard, wire.Conn); err != nil {
+		s.fail("eof", err)
+		return
+	}
+	s.EOF = time.Since(begin)
+}
+
+// requests returns the text of the requests. The padding is random, so that nothing on its way shortens it.
+func (v *visit) requests() string {
+	headers := "Host: " + v.Host + "\r\n"
+	if v.ToEOF {
+		headers += "Connection: close\r\n"
+	}
+	if v.Padding > 0 {
+		padding := make([]byte, v.Padding)
+		for i := range padding {
+			padding[i] = byte('a' + rand.IntN(26))
+		}
+		headers += "X-Padding: " + string(padding) + "\r\n"
+	}
+	one := fmt.Sprintf("%s %s HTTP/1.1\r\n%s\r\n", v.Method, v.Target, headers)
+	return strings.Repeat(one, max(v.Requests, 1))
+}
+
+// read reads one answer and reports whether it was whole.
+func (v *visit) read(answers *bufio.Reader, begin time.Time, s *sighting) bool {
+	a, err := http.ReadResponse(answers, &http.Request{Method: v.Method})
+	if err != nil {
+		s.fail("answer", err)
+		return false
+	}
+	s.First = time.Since(begin)
+	s.Status, s.RetryAfter, s.Length = a.StatusCode, a.Header.Get("Retry-After"), a.ContentLength
+	head, err := io.ReadAll(io.LimitReader(a.Body, 128))
+	s.Text, s.Body = strings.ToValidUTF8(string(head), "?"), int64(len(head))
+	if err == nil {
+		var rest int64
+		rest, err = io.Copy(io.Discard, a.Body)
+		s.Body += rest
+	}
+	if err != nil {
+		s.fail("body", err)
+		return false
+	}
+	s.Ended = time.Since(begin)
+	return true
+}
+
+// fail notes how a try ended early.
+func (s *sighting) fail(stage string, err error) {
+	s.Failed, s.Err = stage, err.Error()
+	var errno syscall.Errno
+	var late net.Error
+	switch {
+	case errors.As(err, &errno):
+		s.Err = unix.ErrnoName(errno)
+	case errors.As(err, &late) && late.Timeout():
+		s.Err = "timeout"
+	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
+		s.Err = "EOF"
+	}
+}
+
+// A countingConn counts what comes over a connection.
+type countingConn struct {
+	net.Conn
+	received int64
+}
+
+func (c *countingConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.received += int64(n)
+	return n, err
+}
+
+// tcpInfo returns what the client's kernel knows of a connection, see tcp(7).
+func tcpInfo(c *net.TCPConn) unix.TCPInfo {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return unix.TCPInfo{}
+	}
+	var info *unix.TCPInfo
+	_ = raw.Control(func(fd uintptr) { info, _ = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO) })
+	if info == nil {
+		return unix.TCPInfo{}
+	}
+	return *info
+}

@@ -1,0 +1,418 @@
+package harness
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/mod/module"
+
+	"github.com/simrun/simrun/scenarios"
+)
+
+// rejections are the errors by which a client's kernel tells of a reject, in IPv4 and IPv6.
+var rejections = map[scenarios.Reject][]string{
+	scenarios.RejectRST:     {"ECONNREFUSED"},
+	scenarios.RejectPort:    {"ECONNREFUSED"},
+	scenarios.RejectHost:    {"EHOSTUNREACH"},
+	scenarios.RejectNetwork: {"ENETUNREACH"},
+	scenarios.RejectAdmin:   {"EHOSTUNREACH", "EACCES"},
+}
+
+func (t *town) packetChecks(f *scenarios.PacketFault, s spot) (all []check, err error) {
+	if f.Reject != "" {
+		all = append(all, check{about: "reject", probe: s.dial(), shows: func(g sighting) bool {
+			return g.Failed == "connect" && slices.Contains(rejections[f.Reject], g.Err)
+		}})
+	}
+	if f.Loss > 0 {
+		all = append(all, lossCheck(f, s))
+	}
+	if f.Delay > 0 || f.Jitter > 0 {
+		all = append(all, delayCheck(f, s))
+	}
+	if f.Rate > 0 {
+		c, err := t.rateCheck(s, f.Direction == scenarios.DirectionDown, f.Rate)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, c)
+	}
+	if f.Queue > 0 && f.Rate == 0 {
+		return nil, errors.New("nothing is known that shows a queue of the link's own rate")
+	}
+	return all, nil
+}
+
+// ways returns how many of the directions of a round trip a fault is about.
+func ways(d scenarios.Direction) int {
+	if d == scenarios.DirectionUp || d == scenarios.DirectionDown {
+		return 1
+	}
+	return 2
+}
+
+// lossCheck looks for lost packets at the opening of connections. With less than total loss it counts the
+// connections whose first packet had to be sent again, as the client's kernel tells.
+func lossCheck(f *scenarios.PacketFault, s spot) check {
+	c := check{about: "loss", probe: s.dial()}
+	if f.Loss == 1 {
+		c.probe.Limit = silence
+		c.shows = func(g sighting) bool { return g.Failed == "connect" && g.Err == "timeout" }
+		return c
+	}
+	share := 1 - math.Pow(1-float64(f.Loss), float64(ways(f.Direction)))
+	c.partly, c.probe.Times, c.probe.Flock = true, triesToMeet(share), true
+	c.shows = func(g sighting) bool { return g.Repeats > 0 }
+	return c
+}
+
+// triesToMeet returns how many tries it takes to meet what happens to a share of them, with a chance of
+// one in ten thousand to miss it.
+func triesToMeet(share float64) int {
+	return int(math.Ceil(math.Log(1e-4) / math.Log(1-share)))
+}
+
+// delayCheck times the opening of connections. Jitter without a delay shows in those that are faster than
+// the link's own round trip.
+func delayCheck(f *scenarios.PacketFault, s spot) check {
+	c := check{about: "delay", probe: s.dial()}
+	if f.Delay == 0 {
+		c.about, c.partly, c.probe.Times = "jitter", true, 20
+		c.shows = func(g sighting) bool { return g.Connected < s.floor() }
+		return c
+	}
+	least := s.floor() + time.Duration(ways(f.Direction))*(f.Delay-f.Jitter)
+	c.shows = func(g sighting) bool { return g.Connected >= least }
+	return c
+}
+
+// rateCheck times a transfer that a rate makes slow. A limiter may let a burst through at first.
+func (t *town) rateCheck(s spot, down bool, rate scenarios.Rate) (c check, err error) {
+	const sustained = 0.8
+	v, err := t.bulkVisit(s, down)
+	if err != nil {
+		return c, err
+	}
+	return check{about: "rate", probe: s.visiting(v, enough), shows: func(g sighting) bool {
+		bytes := bulk * int64(v.Requests)
+		if down {
+			bytes = g.Received
+		}
+		least := sustained * float64(bytes) * 8 / float64(rate)
+		return g.Status != 0 && (g.Ended-g.Connected).Seconds() >= least
+	}}, nil
+}
+
+// withToxicity returns the check with so many tries that some show the toxic and others do not.
+func (c check) withToxicity(f *scenarios.StreamFault) check {
+	if f.Toxicity < 1 {
+		c.partly, c.probe.Times = true, max(triesToMeet(float64(f.Toxicity)), triesToMeet(1-float64(f.Toxicity)))
+	}
+	return c
+}
+
+func (t *town) streamChecks(f *scenarios.StreamFault, s spot) ([]check, error) {
+	if s.host == nil {
+		return nil, errors.New("name servers have no streams")
+	}
+	c, err := t.streamCheck(f, s)
+	return []check{c.withToxicity(f)}, err
+}
+
+func (t *town) streamCheck(f *scenarios.StreamFault, s spot) (c check, err error) {
+	down := f.Stream != "upstream"
+	ms := func(name string) time.Duration { return time.Duration(f.Attributes[name]) * time.Millisecond }
+	switch f.Type {
+	case "bandwidth":
+		return t.rateCheck(s, down, scenarios.Rate(f.Attributes["rate"]*1000*8))
+	case "slicer":
+		return t.slicerCheck(s, down, f.Attributes["average_size"]+f.Attributes["size_variation"])
+	case "limit_data":
+		return t.limitCheck(s, down, f.Attributes["bytes"])
+	}
+	v, err := t.visit(s, "", "")
+	if err != nil {
+		return c, err
+	}
+	c = check{about: f.Type, probe: s.visiting(v, enough)}
+	switch f.Type {
+	case "latency":
+		exchanges := time.Duration(1)
+		if v.TLS != "" {
+			exchanges++
+		}
+		least := exchanges * (s.floor() + ms("latency") - ms("jitter"))
+		c.shows = func(g sighting) bool { return g.First-g.Connected >= least }
+	case "slow_close":
+		c.probe.Visit.ToEOF = true
+		c.shows = func(g sighting) bool { return g.EOF-g.Asked >= s.floor()+ms("delay") }
+	case "timeout":
+		c.shows = broken("EOF")
+		if f.Attributes["timeout"] == 0 {
+			c.probe.Limit = silence
+			c.shows = broken("timeout")
+		}
+	case "reset_peer":
+		c.shows = broken("ECONNRESET", "EPIPE")
+	default:
+		return c, fmt.Errorf("nothing is known that shows the toxic %q", f.Type)
+	}
+	return c, nil
+}
+
+// broken reports whether a connection came about and then failed in one of the ways.
+func broken(ways ...string) func(sighting) bool {
+	return func(g sighting) bool { return g.Connected > 0 && slices.Contains(ways, g.Err) && g.Status == 0 }
+}
+
+// slicerCheck looks at the sizes of the segments that come.
+func (t *town) slicerCheck(s spot, down bool, most int64) (c check, err error) {
+	if !down {
+		return c, errors.New("a client does not see how its own bytes are sliced")
+	}
+	v, err := t.bulkVisit(s, down)
+	return check{about: "slicer", probe: s.visiting(v, enough), shows: func(g sighting) bool {
+		return g.Segments > 0 && g.Received <= most*int64(g.Segments)
+	}}, err
+}
+
+func (t *town) limitCheck(s spot, down bool, most int64) (check, error) {
+	v, err := t.bulkVisit(s, down)
+	return check{about: "limit_data", probe: s.visiting(v, enough), shows: func(g sighting) bool {
+		return g.Connected > 0 && g.Err != "" && (!down || g.Received <= most)
+	}}, err
+}
+
+var rcodes = map[scenarios.Rcode]string{
+	scenarios.RcodeNXDomain: "nxdomain",
+	scenarios.RcodeServFail: "servfail",
+	scenarios.RcodeRefused:  "refused",
+	scenarios.RcodeNoData:   "noerror",
+}
+
+func (t *town) dnsChecks(f *scenarios.DNSFault, s spot) (all []check, err error) {
+	name, kind, err := t.resolvable(f)
+	if err != nil {
+		return nil, err
+	}
+	c := check{about: "resolve " + name, probe: t.question(s, name, kind)}
+	if f.Drop > 0 {
+		drop := c
+		drop.probe.Limit, drop.shows = silence, func(g sighting) bool { return g.Err == "timeout" }
+		if f.Drop < 1 {
+			drop.partly, drop.probe.Times, drop.probe.Flock = true, triesToMeet(float64(f.Drop)), true
+		}
+		all = append(all, drop)
+	}
+	if f.Delay > 0 {
+		delay := c
+		delay.shows = func(g sighting) bool { return g.First >= s.floor()+f.Delay-f.Jitter }
+		all = append(all, delay)
+	}
+	if f.Answer != "" {
+		answer := c
+		answer.shows = func(g sighting) bool { return g.Rcode == rcodes[f.Answer] && len(g.Answers) == 0 }
+		all = append(all, answer)
+	}
+	return all, nil
+}
+
+// question returns the probe that asks a name server for a host.
+func (t *town) question(s spot, name, kind string) probe {
+	p := s.dial()
+	p.Name, p.Type = name, kind
+	return p
+}
+
+// resolvable returns a name of the world that a DNS fault is about, and a type that the name has.
+func (t *town) resolvable(f *scenarios.DNSFault) (name, kind string, err error) {
+	for i := range t.world.Hosts {
+		h := &t.world.Hosts[i]
+		if f.Name != "" && !scenarios.Glob(f.Name, h.Name) {
+			continue
+		}
+		kinds := recordTypes(h)
+		if f.Type == "" {
+			return h.Name, kinds[0], nil
+		}
+		if slices.Contains(kinds, f.Type) {
+			return h.Name, f.Type, nil
+		}
+	}
+	return "", "", fmt.Errorf("no host has the name and type")
+}
+
+// recordTypes returns the types of the records that a host has in the DNS.
+func recordTypes(h *scenarios.Host) []string {
+	switch h.Family {
+	case scenarios.FamilyIPv4:
+		return []string{"A"}
+	case scenarios.FamilyIPv6:
+		return []string{"AAAA"}
+	}
+	return []string{"A", "AAAA"}
+}
+
+func (t *town) httpChecks(f *scenarios.HTTPFault, s spot) (all []check, err error) {
+	v, err := t.visit(s, f.Method, f.Path)
+	if err != nil {
+		return nil, err
+	}
+	c := check{about: v.Method + " " + v.Target, probe: s.visiting(v, enough)}
+	add := func(limit time.Duration, shows func(sighting) bool) {
+		c.probe.Limit, c.shows = limit, shows
+		all = append(all, c)
+	}
+	if f.Status != 0 {
+		add(enough, func(g sighting) bool {
+			return g.Status == f.Status && strings.HasPrefix(f.Body, g.Text[:min(len(g.Text), len(f.Body))]) && g.RetryAfter == retryAfter(f)
+		})
+	}
+	if f.Delay > 0 {
+		add(enough, func(g sighting) bool { return g.First-g.Asked >= f.Delay })
+	}
+	if f.Hang {
+		add(silence, func(g sighting) bool { return g.Asked > 0 && g.Failed == "answer" && g.Err == "timeout" })
+	}
+	if f.StallAfter != nil {
+		add(silence, func(g sighting) bool { return g.Err == "timeout" && g.Body == part(*f.StallAfter, g.Length) })
+	}
+	if f.CutAfter != nil {
+		add(enough, func(g sighting) bool { return g.Err == "EOF" && g.Body == part(*f.CutAfter, g.Length) })
+	}
+	return all, nil
+}
+
+func retryAfter(f *scenarios.HTTPFault) string {
+	if f.RetryAfter == 0 {
+		return ""
+	}
+	return strconv.FormatFloat(math.Ceil(f.RetryAfter.Seconds()), 'f', 0, 64)
+}
+
+// part returns how many bytes of a body an amount is.
+func part(a scenarios.Amount, length int64) int64 {
+	if a.Share == 0 {
+		return a.Bytes
+	}
+	return int64(float64(a.Share) * float64(length))
+}
+
+// visiting returns the probe that makes a visit.
+func (s spot) visiting(v visit, limit time.Duration) probe {
+	p := s.dial()
+	p.Visit, p.Limit = &v, limit
+	return p
+}
+
+// visit returns a request that the host answers well where nothing is wrong, with a path that matches a
+// glob. An empty method or glob means any.
+func (t *town) visit(s spot, method, glob string) (visit, error) {
+	for _, target := range t.targets(s.host) {
+		u, err := url.Parse(target)
+		if err != nil {
+			return visit{}, err
+		}
+		if glob != "" && !scenarios.Glob(glob, u.Path) {
+			continue
+		}
+		v := visit{Method: "GET", Target: target, Host: s.name}
+		if method != "" {
+			v.Method = method
+		}
+		if u.Host != "" {
+			v.Host = u.Host
+		}
+		if secure(s.host, s.addr.Port()) {
+			v.TLS = s.name
+		}
+		return v, nil
+	}
+	return visit{}, fmt.Errorf("a %s has nothing that matches %q", s.host.Role, glob)
+}
+
+// bulkVisit returns a visit that moves at least bulk bytes up or down.
+func (t *town) bulkVisit(s spot, down bool) (v visit, err error) {
+	switch {
+	case s.host == nil:
+		return v, errors.New("nothing is known that sends a name server much")
+	case !down:
+		v, err = t.visit(s, "", "")
+		v.Padding, v.Requests = bulk, 1
+		return v, err
+	}
+	if v, err = t.visit(s, "", "*.zip"); err == nil {
+		return v, nil
+	}
+	const answer = 100 // bytes of the least answer with its headers
+	v, err = t.visit(s, "", "")
+	v.Requests = bulk / answer
+	return v, err
+}
+
+// targets returns what there is to ask a host for: targets of request lines.
+func (t *town) targets(h *scenarios.Host) []string {
+	switch h.Role {
+	case scenarios.RoleModuleProxy:
+		return t.proxyTargets(h)
+	case scenarios.RoleChecksumDB:
+		return append([]string{"/latest"}, t.lookups("")...)
+	case scenarios.RoleVCS:
+		return t.repositories(h.Name, "")
+	case scenarios.RoleForwardProxy:
+		for _, far := range t.world.Hosts {
+			if far.Role == scenarios.RoleVCS {
+				return t.repositories(far.Name, "http://"+far.Name)
+			}
+		}
+	}
+	return nil
+}
+
+// proxyTargets returns the files of a module, the largest last, and what the proxy has of a checksum database.
+func (t *town) proxyTargets(h *scenarios.Host) (all []string) {
+	for _, m := range t.modules {
+		path, err1 := module.EscapePath(m.Path)
+		version, err2 := module.EscapeVersion(m.Version)
+		if m.Sum == "" || m.Private && !h.Private || err1 != nil || err2 != nil {
+			continue
+		}
+		all = append(all, "/"+path+"/@v/list")
+		for _, kind := range []string{"info", "mod", "zip"} {
+			all = append(all, "/"+path+"/@v/"+version+"."+kind)
+		}
+	}
+	for _, db := range h.SumDB {
+		all = append(all, "/sumdb/"+db+"/supported", "/sumdb/"+db+"/latest")
+		all = append(all, t.lookups("/sumdb/"+db)...)
+	}
+	return all
+}
+
+// lookups returns what there is to ask a checksum database about the modules.
+func (t *town) lookups(prefix string) (all []string) {
+	for _, m := range t.modules {
+		path, err1 := module.EscapePath(m.Path)
+		version, err2 := module.EscapeVersion(m.Version)
+		if !m.Private && err1 == nil && err2 == nil {
+			all = append(all, prefix+"/lookup/"+path+"@"+version)
+		}
+	}
+	return all
+}
+
+// repositories returns what there is to ask a VCS host for.
+func (t *town) repositories(host, prefix string) (all []string) {
+	for _, m := range t.modules {
+		if path, ok := strings.CutPrefix(m.Path, host+"/"); ok {
+			all = append(all, prefix+"/"+path+"?go-get=1", prefix+"/"+path+"/info/refs?service=git-upload-pack")
+		}
+	}
+	return all
+}
