@@ -84,10 +84,10 @@ func blame(err error) *statusError {
 	return &statusError{status: statusHarness, err: err}
 }
 
-const rootLong = `simrun answers one question: which proxy settings keep "go mod tidy" working, safe and
-fast when the network misbehaves? It runs the real go command inside a small
-simulated internet that fails in declared ways, once for every scenario and config,
-and reports what each config did.
+const rootLong = `simrun answers one question: which proxy settings keep "go mod tidy" working,
+safe and fast when the network misbehaves? It runs the real go command inside a
+small simulated internet that fails in declared ways, once for every scenario
+and config, and reports what each config did.
 
 "simrun PATH..." is short for "simrun run PATH...".
 
@@ -97,6 +97,9 @@ Exit status:
   2    the input is wrong: flags, arguments or files
   3    simrun itself failed, in a cell or altogether
   130  interrupted; the results so far are kept`
+
+// helpWidth is the columns that the help of a flag is wrapped to.
+const helpWidth = 80
 
 func (a *app) rootCommand() *cobra.Command {
 	run := a.runCommand()
@@ -121,6 +124,8 @@ func (a *app) rootCommand() *cobra.Command {
 		}
 		return a.run(cmd.Context(), &options, args)
 	}
+	wrapped := strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages ", fmt.Sprintf(".FlagUsagesWrapped %d ", helpWidth))
+	root.SetUsageTemplate(wrapped)
 	root.SetIn(a.in)
 	root.SetOut(a.out)
 	root.SetErr(a.err)

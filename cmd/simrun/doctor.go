@@ -51,10 +51,10 @@ func (a *app) doctorCommand() *cobra.Command {
 	var in input
 	cmd := &cobra.Command{
 		Use:   "doctor",
-		Short: "Find out whether this machine can run labs, and what mends it if not",
-		Long: `Find out whether this machine can run labs, one check per line, each failed one with the
-command that mends it. The check called "lab" is the proof: it makes a lab as a run would.
-The exit status is 3 if nothing can be run.`,
+		Short: "Find out whether this machine can run labs, or what mends it",
+		Long: `Find out whether this machine can run labs, one check per line, each failed one
+with the command that mends it. The check called "lab" is the proof: it makes a
+lab as a run would. The exit status is 3 if nothing can be run.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			findings := thisMachine(&in).examine(cmd.Context())

@@ -25,9 +25,9 @@ type input struct {
 
 func (in *input) bind(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringArrayVar(&in.configs, "configs", nil, "read configs from `PATH`, a file or folder (may be repeated)")
-	f.StringVar(&in.project, "project", "", "run on this project: a `NAME`, or a folder with your own go.mod")
-	f.StringToStringVar(&in.vars, "var", nil, "set a variable of scenario files: `NAME=VALUE` (may be repeated)")
+	f.StringArrayVar(&in.configs, "configs", nil, "read configs from `PATH`, a file or folder (repeatable)")
+	f.StringVar(&in.project, "project", "", "run on the project `NAME`, or in a folder with your own go.mod, written with a slash (default: the first one)")
+	f.StringToStringVar(&in.vars, "var", nil, "set a variable of scenario files: `NAME=VALUE` (repeatable)")
 	f.Lookup("var").DefValue = "" // pflag would show the empty map as a default
 	f.StringVar(&in.goPath, "go", "", "test the go command at `PATH` (default: the one on PATH)")
 }

@@ -36,14 +36,14 @@ type runOptions struct {
 func (o *runOptions) bind(cmd *cobra.Command) {
 	o.input.bind(cmd)
 	f := cmd.Flags()
-	f.StringSliceVar(&o.scenarioGlobs, "scenario", nil, "run only scenarios whose names match `GLOB` (may be repeated)")
-	f.StringSliceVar(&o.configGlobs, "config", nil, "run only configs whose names match `GLOB` (may be repeated)")
+	f.StringSliceVar(&o.scenarioGlobs, "scenario", nil, "run only scenarios whose names match `GLOB` (repeatable)")
+	f.StringSliceVar(&o.configGlobs, "config", nil, "run only configs whose names match `GLOB` (repeatable)")
 	f.IntVar(&o.repeat, "repeat", 1, "run each cell `N` times")
 	f.IntVar(&o.jobs, "jobs", 0, "let `N` cells work at once (0: one per CPU)")
 	f.DurationVar(&o.timeout, "timeout", harness.DefaultTimeout, "end a cell after `DURATION`, as the go command lives it, and call it a hang")
 	f.Uint64Var(&o.seed, "seed", 1, "`NUMBER` from which all chance in the network is drawn")
 	f.StringVarP(&o.out, "out", "o", "simrun-out", "put results into folder `DIR`, which must not hold a run yet")
-	f.StringVar(&o.color, "color", "auto", "colour the matrix: auto, always or never; auto honours NO_COLOR")
+	f.StringVar(&o.color, "color", "auto", "colour the matrix `WHEN`: auto, always or never; auto honours NO_COLOR")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "show no progress")
 }
 
@@ -67,16 +67,19 @@ func (a *app) runCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run [PATH]...",
 		Short: "Run every scenario with every config, and report what each did",
-		Long: `Run every scenario of the files and folders with every config, and report what each did.
+		Long: `Run every scenario of the files and folders with every config, and report what
+each did.
 
-If the files declare no scenarios, those that are built in are run; the same holds for
-configs and projects. So "simrun run" runs all that is built in, and
-"simrun run --configs mine.yaml" judges your configs by all built-in scenarios. The facts of each cell are written to results.jsonl in the folder --out as the cell
-ends. The first Ctrl-C ends the cells that are running and reports those that are
-complete; the second one ends simrun at once.`,
+If the files declare no scenarios, those that are built in are run; the same
+holds for configs and projects. So "simrun run" runs all that is built in, and
+"simrun run --configs mine.yaml" judges your configs by all built-in scenarios.
+
+The facts of each cell are written to results.jsonl in the folder --out as the
+cell ends. The first Ctrl-C ends the cells that are running and reports those
+that are complete; the second one ends simrun at once.`,
 		Example: `  simrun scenarios/
   simrun scenarios/packet --configs mine.yaml --config 'cn-*' --repeat 5
-  simrun scenarios/ --scenario dead-proxy --project ~/src/myservice --out /tmp/try1
+  simrun scenarios/ --scenario dead-proxy --project ~/src/myservice --out try1
   simrun run scenarios/ --go ~/sdk/go1.25.0/bin/go --var go-proxy=goproxy.cn`,
 		RunE: func(cmd *cobra.Command, paths []string) error { return a.run(cmd.Context(), &o, paths) },
 	}

@@ -26,10 +26,10 @@ func (a *app) shellCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "shell SCENARIO [flags] [-- COMMAND [ARG]...]",
 		Short: "Run a shell, or a command, on the client host of one scenario",
-		Long: `Run a shell, or a command, on the client host of one scenario, with the network as broken
-as it says and the environment of one config. SCENARIO is the name of one of the built-in
-scenarios or of one in the files that --from names. simrun exits with the status of the
-command.`,
+		Long: `Run a shell, or a command, on the client host of one scenario, with the network
+as broken as it says and the environment of one config. SCENARIO is the name of
+one of the built-in scenarios or of one in the files that --from names. simrun
+exits with the status of the command.`,
 		Example: `  simrun shell dead-proxy --config cn-comma
   simrun shell dead-proxy --from mine/ -- go mod tidy -x`,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -44,7 +44,7 @@ command.`,
 	}
 	o.bind(cmd)
 	f := cmd.Flags()
-	f.StringArrayVar(&o.from, "from", nil, "read scenarios from `PATH`, a file or folder (may be repeated; default: the built-in ones)")
+	f.StringArrayVar(&o.from, "from", nil, "read scenarios from `PATH`, a file or folder (repeatable; default: the built-in ones)")
 	f.StringVar(&o.config, "config", "", "use the settings of the config `NAME` (default: none, so the go command's own)")
 	f.Uint64Var(&o.seed, "seed", 1, "`NUMBER` from which all chance in the network is drawn")
 	a.completeShell(cmd, &o)

@@ -21,7 +21,7 @@ func (a *app) validateCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, paths []string) error { return a.validate(cmd.Context(), &in, paths) },
 	}
 	f := cmd.Flags()
-	f.StringToStringVar(&in.vars, "var", nil, "set a variable of scenario files: `NAME=VALUE` (may be repeated)")
+	f.StringToStringVar(&in.vars, "var", nil, "set a variable of scenario files: `NAME=VALUE` (repeatable)")
 	f.Lookup("var").DefValue = "" // pflag would show the empty map as a default
 	f.StringVar(&in.goPath, "go", "", "take $go-proxy and $go-sumdb from the go command at `PATH` (default: the one on PATH)")
 	return cmd
