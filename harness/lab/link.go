@@ -77,7 +77,7 @@ func (l *link) start() error {
 		return fmt.Errorf("create the packet link's timer: %w", err)
 	}
 	l.timer = os.NewFile(uintptr(fd), "timerfd")
-	l.buffers.New = func() any { return make([]byte, bufferSize) }
+	l.buffers.New = func() any { return new([bufferSize]byte) }
 	for _, loop := range []func(){
 		func() { l.read(l.client, l.fromClient) },
 		func() { l.read(l.wan, l.fromInternet) },
@@ -99,7 +99,7 @@ func (l *link) stop() {
 // read hands every packet of a device to take, which owns the buffer.
 func (l *link) read(tun *os.File, take func(buf []byte)) {
 	for {
-		buf := l.buffers.Get().([]byte)[:bufferSize]
+		buf := l.buffers.Get().(*[bufferSize]byte)[:]
 		n, err := tun.Read(buf)
 		if err != nil {
 			return // closed
@@ -112,7 +112,7 @@ func (l *link) read(tun *os.File, take func(buf []byte)) {
 func (l *link) fromClient(buf []byte) {
 	p, ok := parse(buf)
 	if !ok || p.dst.Addr().IsMulticast() {
-		l.buffers.Put(buf)
+		l.release(buf)
 		return
 	}
 	now := l.now()
@@ -131,7 +131,7 @@ func (l *link) fromInternet(buf []byte) {
 	p, ok := parse(buf)
 	s := l.sites[p.src.Addr()]
 	if !ok || s == nil {
-		l.buffers.Put(buf)
+		l.release(buf)
 		return
 	}
 	l.reply(s, p, buf)
@@ -147,7 +147,7 @@ func (l *link) forward(on *lane, p packet, c parcel) {
 	since, begun := l.at(c.sent)
 	due, ok := on.admit(l.track.next(c.flow, on.up), p, len(c.buf), c.sent, since, begun)
 	if !ok {
-		l.buffers.Put(c.buf)
+		l.release(c.buf)
 		return
 	}
 	c.lane, c.due = on, due
@@ -164,7 +164,7 @@ func (l *link) delay(c parcel) {
 	defer l.mu.Unlock()
 	if len(l.parcels) >= maxParcels {
 		l.track.lose("packets")
-		l.buffers.Put(c.buf)
+		l.release(c.buf)
 		return
 	}
 	c.order, l.order = l.order, l.order+1
@@ -224,7 +224,7 @@ func (l *link) arrive(c parcel) {
 	}
 	p, _ := parse(c.buf)
 	if answer, refused := l.refuse(c.site, p, c.buf); refused {
-		l.buffers.Put(c.buf)
+		l.release(c.buf)
 		if a, ok := parse(answer); ok {
 			l.reply(c.site, a, answer)
 		}
@@ -232,13 +232,18 @@ func (l *link) arrive(c parcel) {
 	}
 	l.track.reached(c.flow, p, c.sent, l.now())
 	_, _ = l.wan.Write(c.buf) // fails only when the link is stopped
-	l.buffers.Put(c.buf)
+	l.release(c.buf)
 }
 
 func (l *link) sendToClient(buf []byte) {
 	_, _ = l.client.Write(buf) // fails only when the link is stopped
+	l.release(buf)
+}
+
+// release gives a buffer back. Those of answers made here are too small to take a packet, and are left.
+func (l *link) release(buf []byte) {
 	if cap(buf) >= bufferSize {
-		l.buffers.Put(buf)
+		l.buffers.Put((*[bufferSize]byte)(buf[:bufferSize]))
 	}
 }
 

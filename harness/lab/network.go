@@ -29,9 +29,6 @@ var (
 	gateway6  = netip.MustParseAddr("2001:db8:2::1")
 )
 
-// mtu is Ethernet's.
-const mtu = 1500
-
 // A Host is one host of the internet: what it is called, where it is, what it listens on.
 type Host struct {
 	Name  string
