@@ -2,6 +2,7 @@ package fakeupstream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net/http"
@@ -19,6 +20,7 @@ import (
 // A database over wrong sums is a lying database; the protocol stays right.
 type ChecksumDB struct {
 	name   string
+	log    *transparencyLog
 	server *sumdb.Server
 }
 
@@ -37,12 +39,35 @@ func NewChecksumDB(name, skey string, modules []Module) (*ChecksumDB, error) {
 	if signer.Name() != name {
 		return nil, fmt.Errorf("signer key of checksum database %q is for %q", name, signer.Name())
 	}
-	log, err := newTransparencyLog(signer, modules)
+	log, err := newTransparencyLog(modules)
+	if err == nil {
+		err = log.sign(signer)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("build checksum database %q: %w", name, err)
 	}
-	return &ChecksumDB{name: name, server: sumdb.NewServer(log)}, nil
+	return newChecksumDB(name, log), nil
 }
+
+// OpenChecksumDB returns the database that [NewChecksumDB] made of the same modules, without the key: tree
+// is what [ChecksumDB.SignedTree] returned. Another process can serve the database so, and need not sign.
+func OpenChecksumDB(name string, tree []byte, modules []Module) (*ChecksumDB, error) {
+	log, err := newTransparencyLog(modules)
+	if err == nil {
+		err = log.adopt(tree)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open checksum database %q: %w", name, err)
+	}
+	return newChecksumDB(name, log), nil
+}
+
+func newChecksumDB(name string, log *transparencyLog) *ChecksumDB {
+	return &ChecksumDB{name: name, log: log, server: sumdb.NewServer(log)}
+}
+
+// SignedTree returns the signed tree head, as /latest serves it.
+func (db *ChecksumDB) SignedTree() []byte { return slices.Clone(db.log.signed) }
 
 // Name returns the name of the database, such as "sum.golang.google.cn".
 func (db *ChecksumDB) Name() string { return db.name }
@@ -60,7 +85,7 @@ type transparencyLog struct {
 	signed  []byte
 }
 
-func newTransparencyLog(signer note.Signer, modules []Module) (*transparencyLog, error) {
+func newTransparencyLog(modules []Module) (*transparencyLog, error) {
 	modules = slices.DeleteFunc(slices.Clone(modules), func(m Module) bool {
 		return m.Private || m.Sum == "" && m.GoModSum == ""
 	})
@@ -71,7 +96,7 @@ func newTransparencyLog(signer note.Signer, modules []Module) (*transparencyLog,
 			return nil, err
 		}
 	}
-	return log, log.sign(signer)
+	return log, nil
 }
 
 func (l *transparencyLog) append(m Module) error {
@@ -92,17 +117,37 @@ func (l *transparencyLog) append(m Module) error {
 }
 
 func (l *transparencyLog) sign(signer note.Signer) error {
-	size := int64(len(l.records))
-	root, err := tlog.TreeHash(size, l.hashes)
+	text, err := l.tree()
 	if err != nil {
-		return fmt.Errorf("hash the tree: %w", err)
+		return err
 	}
-	text := tlog.FormatTree(tlog.Tree{N: size, Hash: root})
-	l.signed, err = note.Sign(&note.Note{Text: string(text)}, signer)
-	if err != nil {
+	if l.signed, err = note.Sign(&note.Note{Text: text}, signer); err != nil {
 		return fmt.Errorf("sign the tree: %w", err)
 	}
 	return nil
+}
+
+// adopt takes a signed tree head that was made of the same records.
+func (l *transparencyLog) adopt(signed []byte) error {
+	text, err := l.tree()
+	if err != nil {
+		return err
+	}
+	if !strings.HasPrefix(string(signed), text+"\n") {
+		return errors.New("the signed tree is of other modules")
+	}
+	l.signed = slices.Clone(signed)
+	return nil
+}
+
+// tree returns the text of the tree head.
+func (l *transparencyLog) tree() (string, error) {
+	size := int64(len(l.records))
+	root, err := tlog.TreeHash(size, l.hashes)
+	if err != nil {
+		return "", fmt.Errorf("hash the tree: %w", err)
+	}
+	return string(tlog.FormatTree(tlog.Tree{N: size, Hash: root})), nil
 }
 
 // goSumLines returns the lines of go.sum for m. A sum that is not known has no line.

@@ -133,6 +133,21 @@ func TestChecksumDBIsDeterministic(t *testing.T) {
 	assert.Equal(t, "example.test/m9", reversed[0].Path, "the caller's slice was sorted")
 }
 
+func TestOpenChecksumDB(t *testing.T) {
+	signer, _, err := note.GenerateKey(nil, "sum.example")
+	require.NoError(t, err)
+	modules := []Module{{Path: "example.com/a", Version: "v1.0.0", Sum: "h1:a", GoModSum: "h1:b"}}
+	made, err := NewChecksumDB("sum.example", signer, modules)
+	require.NoError(t, err)
+
+	opened, err := OpenChecksumDB("sum.example", made.SignedTree(), modules)
+	require.NoError(t, err)
+	assert.Equal(t, made.SignedTree(), opened.SignedTree())
+
+	_, err = OpenChecksumDB("sum.example", made.SignedTree(), nil)
+	assert.ErrorContains(t, err, "of other modules")
+}
+
 func TestNewChecksumDBRefuses(t *testing.T) {
 	skey, _ := keys(t, "sum.test")
 	_, err := fakeupstream.NewChecksumDB("sum.test", "nonsense", nil)

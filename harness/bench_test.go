@@ -113,7 +113,7 @@ type bareTidy struct {
 func newBareTidy(tb testing.TB, s *spec) *bareTidy {
 	tb.Helper()
 	key := s.Keys.SumDB["sum.test"]
-	db, err := fakeupstream.NewChecksumDB(key.Name, key.Signer, s.Universe.Modules)
+	db, err := fakeupstream.OpenChecksumDB(key.Name, s.Trees[key.Name], s.Universe.Modules)
 	require.NoError(tb, err)
 	server := httptest.NewUnstartedServer(&fakeupstream.ModuleProxy{
 		Tree: os.DirFS(s.Universe.Proxy), ChecksumDBs: []*fakeupstream.ChecksumDB{db}})

@@ -24,6 +24,7 @@ import (
 type internet struct {
 	world          *scenarios.World
 	keys           keys
+	trees          map[string][]byte
 	universe       *fakeupstream.Universe
 	seed           uint64
 	network        *lab.Network
@@ -57,7 +58,7 @@ type service struct {
 
 // newInternet makes the hosts of a spec and their network. It must be called by a lab process.
 func newInternet(s *spec) (*internet, error) {
-	in := &internet{world: s.World, keys: s.Keys, universe: s.Universe, seed: s.Seed,
+	in := &internet{world: s.World, keys: s.Keys, trees: s.Trees, universe: s.Universe, seed: s.Seed,
 		index: map[string]int{}, byAddr: map[netip.AddrPort]*service{}, dbs: map[string]*fakeupstream.ChecksumDB{}}
 	for i := range s.Faults {
 		in.faults = append(in.faults, runningFault{&s.Faults[i], new(atomic.Int64)})
@@ -311,7 +312,7 @@ func (in *internet) checksumDB(name string) (*fakeupstream.ChecksumDB, error) {
 	if db := in.dbs[name]; db != nil {
 		return db, nil
 	}
-	db, err := fakeupstream.NewChecksumDB(key.Name, key.Signer, in.universe.Modules)
+	db, err := fakeupstream.OpenChecksumDB(key.Name, in.trees[key.Name], in.universe.Modules)
 	if err != nil {
 		return nil, err
 	}

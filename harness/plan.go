@@ -4,17 +4,12 @@ package harness
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
-	"strings"
 	"time"
 
-	"golang.org/x/mod/module"
-	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/sys/unix"
 
 	"github.com/simrun/simrun/fakeupstream"
@@ -76,32 +71,19 @@ func NewPlan(ctx context.Context, o Options) (*Plan, error) {
 		o.Timeout = DefaultTimeout
 	}
 	p := &Plan{options: o, header: header(o)}
-	keys := map[*scenarios.World]keys{}
-	sources := map[source]*fakeupstream.Universe{}
-	for _, s := range o.Scenarios {
-		if _, ok := keys[s.World]; !ok {
-			k, err := newKeys(s.World, o.Vars["go-sumdb"])
-			if err != nil {
-				return nil, fmt.Errorf("make the keys of world %s: %w", s.World.Name, err)
-			}
-			keys[s.World] = k
-		}
-		for _, project := range o.Projects {
-			if err := p.prepare(ctx, sources, s.World, project); err != nil {
-				return nil, err
-			}
-		}
-	}
+	stages := stages{options: &o, keys: map[*scenarios.World]keys{}, universes: map[source]*fakeupstream.Universe{}}
 	for rep := range o.Repeat {
 		for _, s := range o.Scenarios {
 			for _, project := range o.Projects {
-				u := sources[sourceOf(s.World, project)]
-				command, err := o.Go.command(project, u)
+				stage, err := stages.of(ctx, s.World, project)
 				if err != nil {
 					return nil, err
 				}
+				if rep == 0 {
+					p.describeProject(project, stage.universe)
+				}
 				for _, c := range o.Configs {
-					p.add(rep, s, project, c, keys[s.World], u, command)
+					p.add(rep, s, project, c, stage)
 				}
 			}
 		}
@@ -169,87 +151,10 @@ func thisHost() record.Host {
 	return h
 }
 
-// newKeys makes the certificates and database keys of a world's hosts.
-func newKeys(w *scenarios.World, goSumDB string) (keys, error) {
-	k := keys{Leaves: map[string][]byte{}, SumDB: map[string]dbKey{}}
-	ca, err := fakeupstream.NewCA(time.Now())
-	if err != nil {
-		return k, err
-	}
-	k.CA = ca.PEM()
-	byName := map[string]dbKey{}
-	for _, h := range w.Hosts {
-		leaf, err := ca.Leaf(h.Name)
-		if err != nil {
-			return k, err
-		}
-		if k.Leaves[h.Name], err = fakeupstream.MarshalCertificate(leaf); err != nil {
-			return k, err
-		}
-		if h.Role != scenarios.RoleChecksumDB {
-			continue
-		}
-		name := databaseName(h.Name, goSumDB)
-		if _, ok := byName[name]; !ok {
-			signer, verifier, err := note.GenerateKey(nil, name)
-			if err != nil {
-				return k, err
-			}
-			byName[name] = dbKey{name, signer, verifier}
-		}
-		k.SumDB[h.Name] = byName[name]
-	}
-	return k, nil
-}
-
-// databaseName returns the name of the database that a host serves. The go command knows one database
-// under two hosts: dbDial in cmd/go/internal/modfetch/sumdb.go.
-func databaseName(host, goSumDB string) string {
-	if host == "sum.golang.google.cn" && goSumDB != "" {
-		return goSumDB
-	}
-	return host
-}
-
-// A source is what a universe of modules is made from.
-type source struct {
-	project         *scenarios.Project
-	public, private string // VCS hosts, joined
-}
-
-func sourceOf(w *scenarios.World, p *scenarios.Project) source {
-	hosts := vcsHosts(w)
-	return source{p, strings.Join(hosts.Public, " "), strings.Join(hosts.Private, " ")}
-}
-
-// vcsHosts returns the hosts below which the modules of a world have their paths.
-func vcsHosts(w *scenarios.World) (hosts fakeupstream.Hosts) {
-	for _, h := range w.Hosts {
-		switch {
-		case h.Role != scenarios.RoleVCS:
-		case h.Private:
-			hosts.Private = append(hosts.Private, h.Name)
-		default:
-			hosts.Public = append(hosts.Public, h.Name)
-		}
-	}
-	return hosts
-}
-
-// prepare makes the universe of modules that a project needs in a world, once, and describes the project.
-func (p *Plan) prepare(ctx context.Context, made map[source]*fakeupstream.Universe, w *scenarios.World, project *scenarios.Project) error {
-	key := sourceOf(w, project)
-	if _, ok := made[key]; ok {
-		return nil
-	}
-	u, err := p.universe(ctx, w, project)
-	if err != nil {
-		return fmt.Errorf("project %s: %w", project.Name, err)
-	}
-	made[key] = u
-	described := slices.ContainsFunc(p.header.Projects, func(r record.Project) bool { return r.Name == project.Name })
-	if described {
-		return nil
+// describeProject adds a project to the header, once.
+func (p *Plan) describeProject(project *scenarios.Project, u *fakeupstream.Universe) {
+	if slices.ContainsFunc(p.header.Projects, func(r record.Project) bool { return r.Name == project.Name }) {
+		return
 	}
 	r := record.Project{Name: project.Name, Run: project.Run}
 	for _, m := range u.Modules {
@@ -258,66 +163,15 @@ func (p *Plan) prepare(ctx context.Context, made map[source]*fakeupstream.Univer
 		}
 	}
 	p.header.Projects = append(p.header.Projects, r)
-	return nil
-}
-
-// universe returns the modules of a project: generated ones, or those of the user's module cache.
-func (p *Plan) universe(ctx context.Context, w *scenarios.World, project *scenarios.Project) (*fakeupstream.Universe, error) {
-	if project.Modules == nil {
-		return p.cached(ctx, project)
-	}
-	m, hosts := *project.Modules, vcsHosts(w)
-	if err := fits(m, hosts); err != nil {
-		return nil, wrongInput("it does not fit world %s: %w", w.Name, err)
-	}
-	name := fmt.Sprintf("modules-%d-%d-%d-%d-%d-%d-%s", m.Seed, m.Public, m.Private, m.Versions, m.Depth, m.ZipSize,
-		strings.Join(append(slices.Clone(hosts.Public), hosts.Private...), "+"))
-	return fakeupstream.Generate(ctx, filepath.Join(p.options.CacheDir, name), m, hosts)
-}
-
-// fits reports what a world lacks for generated modules to have their paths below its hosts.
-func fits(m scenarios.Modules, hosts fakeupstream.Hosts) error {
-	switch {
-	case m.Public > 0 && len(hosts.Public) == 0:
-		return errors.New("the project has public modules, and the world no host with the role vcs")
-	case m.Private > 0 && len(hosts.Private) == 0:
-		return errors.New("the project has private modules, and the world no private host with the role vcs")
-	}
-	return nil
-}
-
-// cached returns the user's own modules, or says which are missing.
-func (p *Plan) cached(ctx context.Context, project *scenarios.Project) (*fakeupstream.Universe, error) {
-	g := p.options.Go
-	u, missing, err := fakeupstream.FromCache(ctx, project.Dir, g.ModCache, g.Path, g.Private)
-	switch {
-	case ctx.Err() != nil:
-		return nil, ctx.Err()
-	case err != nil:
-		return nil, &InputError{err}
-	case len(missing) > 0:
-		return nil, wrongInput("%d of the %d modules that it needs must be fetched into the module cache first:\n\tcd %s && %s",
-			len(missing), len(u.Modules), project.Dir, downloadCommand(missing))
-	}
-	return u, nil
-}
-
-// downloadCommand is [fakeupstream.DownloadCommand] that fits on a screen.
-func downloadCommand(missing []module.Version) string {
-	const most = 10
-	if len(missing) > most {
-		return "go mod download all"
-	}
-	return fakeupstream.DownloadCommand(missing)
 }
 
 // add appends a cell.
-func (p *Plan) add(rep int, s *scenarios.Scenario, project *scenarios.Project, c *scenarios.Config, k keys, u *fakeupstream.Universe, command []string) {
+func (p *Plan) add(rep int, s *scenarios.Scenario, project *scenarios.Project, c *scenarios.Config, on *stage) {
 	o := &p.options
 	p.cells = append(p.cells, planned{
 		key: record.Key{Scenario: s.Name, Config: c.Name, Project: project.Name, Go: o.Go.Version, Rep: rep},
-		spec: &spec{World: s.World, Faults: s.Faults, Config: c, Universe: u, Keys: k,
-			Command: command, Env: clientEnv(o.Go, c.Env, k), Timeout: o.Timeout, Seed: o.Seed + uint64(rep)},
+		spec: &spec{World: s.World, Faults: s.Faults, Config: c, Universe: on.universe, Keys: on.keys, Trees: on.trees,
+			Command: on.command, Env: clientEnv(o.Go, c.Env, on.keys), Timeout: o.Timeout, Seed: o.Seed + uint64(rep)},
 	})
 }
 

@@ -15,8 +15,9 @@ type spec struct {
 	Config   *scenarios.Config
 	Universe *fakeupstream.Universe // the modules that the internet serves, and the one that needs them
 	Keys     keys
-	Command  []string // with the absolute path of the program first
-	Env      []string // complete
+	Command  []string          // with the absolute path of the program first
+	Env      []string          // complete
+	Trees    map[string][]byte // signed trees by the name of the checksum database
 	Timeout  time.Duration
 	Seed     uint64
 	Shell    bool // the command has this process's standard input and output, and no deadline
@@ -30,7 +31,11 @@ type keys struct {
 }
 
 // A dbKey is the name of a checksum database and its key pair in the form of golang.org/x/mod/sumdb/note.
-type dbKey struct{ Name, Signer, Verifier string }
+// The signer stays with the scheduler: signing costs as much as a TLS handshake, and is the same for all cells.
+type dbKey struct {
+	Name, Verifier string
+	signer         string
+}
 
 // A message is what a lab process sends to the scheduler, one JSON value each.
 type message struct {
