@@ -193,9 +193,9 @@ func (in *internet) waiting(c *record.Cell) []string {
 		switch {
 		case n.End != 0 || strings.HasPrefix(n.Host, "ns:"):
 		case n.Established == 0:
-			all = append(all, wait{n.Start, fmt.Sprintf("%s (%s) to accept a connection", n.Host, n.Addr)})
+			all = append(all, wait{n.Start, fmt.Sprintf("%s to accept a connection at %s", n.Host, n.Addr)})
 		case n.TLS && n.Secured == 0:
-			all = append(all, wait{n.Established, fmt.Sprintf("%s (%s) to finish the TLS handshake", n.Host, n.Addr)})
+			all = append(all, wait{n.Established, fmt.Sprintf("%s to finish the TLS handshake at %s", n.Host, n.Addr)})
 		}
 	}
 	for _, r := range c.Requests {
