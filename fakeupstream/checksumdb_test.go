@@ -136,15 +136,15 @@ func TestChecksumDBIsDeterministic(t *testing.T) {
 func TestOpenChecksumDB(t *testing.T) {
 	signer, _, err := note.GenerateKey(nil, "sum.example")
 	require.NoError(t, err)
-	modules := []Module{{Path: "example.com/a", Version: "v1.0.0", Sum: "h1:a", GoModSum: "h1:b"}}
-	made, err := NewChecksumDB("sum.example", signer, modules)
+	modules := []fakeupstream.Module{{Path: "example.com/a", Version: "v1.0.0", Sum: "h1:a", GoModSum: "h1:b"}}
+	made, err := fakeupstream.NewChecksumDB("sum.example", signer, modules)
 	require.NoError(t, err)
 
-	opened, err := OpenChecksumDB("sum.example", made.SignedTree(), modules)
+	opened, err := fakeupstream.OpenChecksumDB("sum.example", made.SignedTree(), modules)
 	require.NoError(t, err)
 	assert.Equal(t, made.SignedTree(), opened.SignedTree())
 
-	_, err = OpenChecksumDB("sum.example", made.SignedTree(), nil)
+	_, err = fakeupstream.OpenChecksumDB("sum.example", made.SignedTree(), nil)
 	assert.ErrorContains(t, err, "of other modules")
 }
 
