@@ -2,6 +2,7 @@ package lab
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"net/netip"
 )
 
@@ -31,7 +32,7 @@ type packet struct {
 	payload  []byte // of TCP or UDP
 }
 
-// parse reads the headers of an IP packet. It reports false for what is not a whole IPv4 or IPv6 packet.
+// parse reads the headers of an IP packet. It reports false for what lacks a whole IPv4 or IPv6 header.
 // IPv6 extension headers are not followed: neither kernel of a lab sends any on TCP or UDP.
 func parse(b []byte) (p packet, ok bool) {
 	if len(b) < 20 {
@@ -92,11 +93,8 @@ func resetFor(p packet) []byte {
 		binary.BigEndian.PutUint32(t[4:], p.ack)
 		t[13] = flagRST
 	} else {
-		n := uint32(len(p.payload))
-		if p.flags&(flagSYN|flagFIN) != 0 {
-			n++
-		}
-		binary.BigEndian.PutUint32(t[8:], p.seq+n)
+		n := len(p.payload) + bits.OnesCount8(p.flags&(flagSYN|flagFIN)) // each takes a sequence number
+		binary.BigEndian.PutUint32(t[8:], p.seq+uint32(n))
 		t[13] = flagRST | flagACK
 	}
 	return finish(p.dst.Addr(), p.src.Addr(), protoTCP, t, 16)
