@@ -202,7 +202,7 @@ var stages = []stage{
 		rules: []rule{
 			is("tcp-connect-timeout", `dial tcp .*(?:i/o timeout|connection timed out)`),
 			is("tcp-connection-refused", `connection refused|actively refused`),
-			is("tcp-unreachable", `network is unreachable|no route to host`),
+			is("tcp-unreachable", `network is unreachable|no route to host|dial tcp .*(?:permission denied|operation not permitted)`), // the last two: a firewall said so
 			is("tcp-connection-reset", `connection reset by peer|forcibly closed|broken pipe`),
 			is("tcp-read-timeout", `read: (?:operation|connection) timed out|read tcp .*i/o timeout`),
 		},
