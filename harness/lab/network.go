@@ -203,7 +203,7 @@ func internetSide() (*os.File, error) {
 	return tun, errors.Join(
 		c.bringUp(loopback), c.bringUp(wan),
 		c.routeLocal(internet4), c.routeLocal(internet6),
-		c.route(wan, client4.Masked()), c.route(wan, client6.Masked()),
+		c.route(wan, client4.Masked(), netip.Addr{}), c.route(wan, client6.Masked(), netip.Addr{}),
 		pinKernel())
 }
 
@@ -220,7 +220,8 @@ func (n *Network) clientSide() (*os.File, error) {
 	n.eth, n.netlink = eth, c
 	return tun, errors.Join(
 		c.bringUp(loopback), c.bringUp(eth, client4, client6),
-		c.route(eth, netip.MustParsePrefix("0.0.0.0/0")), c.route(eth, netip.MustParsePrefix("::/0")),
+		c.route(eth, netip.MustParsePrefix("0.0.0.0/0"), client4.Addr()),
+		c.route(eth, netip.MustParsePrefix("::/0"), client6.Addr()),
 		pinKernel())
 }
 
@@ -231,7 +232,7 @@ func (n *Network) serveClient(made chan<- error, tun **os.File) {
 		if err = unix.Unshare(unix.CLONE_NEWNET); err != nil {
 			return fmt.Errorf("make the client's network namespace: %w", err)
 		}
-		if n.ns, err = os.Open(fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid())); err != nil {
+		if n.ns, err = os.Open("/proc/thread-self/ns/net"); err != nil {
 			return err
 		}
 		*tun, err = n.clientSide()
@@ -365,8 +366,10 @@ func (c configurator) routeLocal(p netip.Prefix) error {
 	return nil
 }
 
-func (c configurator) route(index int, to netip.Prefix) error {
-	if err := c.RouteAdd(&netlink.Route{LinkIndex: index, Dst: ipNet(to)}); err != nil {
+// route sends a prefix to an interface. Connections that name no address of their own are made from src: of
+// several, the kernel would take the newest, which may be a forward proxy's. The zero Addr leaves it to it.
+func (c configurator) route(index int, to netip.Prefix, src netip.Addr) error {
+	if err := c.RouteAdd(&netlink.Route{LinkIndex: index, Dst: ipNet(to), Src: src.AsSlice()}); err != nil {
 		return fmt.Errorf("route %s to interface %d: %w", to, index, err)
 	}
 	return nil
