@@ -76,9 +76,9 @@ func TestLanguageExamples(t *testing.T) {
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "myservice"), 0o755))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "myservice", "go.mod"), []byte("module myservice.example\n"), 0o644))
 	var all strings.Builder
-	for i, m := range regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(readReference(t), -1) {
-		require.NoError(t, os.WriteFile(filepath.Join(dir, fmt.Sprintf("%d.yaml", i)), []byte(m[1]), 0o644))
-		all.WriteString(m[1])
+	for i, example := range examplesOf(readReference(t)) {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, fmt.Sprintf("%d.yaml", i)), []byte(example), 0o644))
+		all.WriteString(example)
 	}
 	lib, err := Load([]string{dir}, Options{Vars: map[string]string{"go-sumdb": "sum.example"}})
 	require.NoError(t, err)
@@ -92,11 +92,40 @@ func TestLanguageExamples(t *testing.T) {
 	}
 }
 
+// TestReadmeExamples loads each example of the README by itself, as its reader would.
+func TestReadmeExamples(t *testing.T) {
+	examples := examplesOf(readDoc(t, "README.md"))
+	require.NotEmpty(t, examples)
+	for _, example := range examples {
+		file := filepath.Join(t.TempDir(), "mine.yaml")
+		require.NoError(t, os.WriteFile(file, []byte(example), 0o644))
+		_, err := Load([]string{file}, Options{Vars: map[string]string{
+			"go-proxy": "proxy.example", "go-sumdb": "sum.example", "file-proxy": "file:///proxy"}})
+		require.NoError(t, err)
+	}
+}
+
 func readReference(t *testing.T) string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join("..", "docs", "language.md"))
+	return readDoc(t, "docs/language.md")
+}
+
+func readDoc(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", filepath.FromSlash(name)))
 	require.NoError(t, err)
 	return string(text)
+}
+
+var yamlBlock = regexp.MustCompile("(?s)```yaml\n(.*?)```")
+
+// examplesOf returns the blocks of YAML in a text of Markdown.
+func examplesOf(text string) []string {
+	var all []string
+	for _, m := range yamlBlock.FindAllStringSubmatch(text, -1) {
+		all = append(all, m[1])
+	}
+	return all
 }
 
 // A row is what a table says of its key.
