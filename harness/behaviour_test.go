@@ -1,0 +1,364 @@
+package harness
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/goccy/go-yaml"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/simrun/simrun/fakeupstream"
+	"github.com/simrun/simrun/record"
+	"github.com/simrun/simrun/scenarios"
+)
+
+// behaviours is the content of testdata/behaviours.yaml, which explains itself.
+type behaviours struct {
+	Rows    []behaviour
+	Missing []struct {
+		Needs string
+		IDs   []string
+	}
+}
+
+// A behaviour is one row: settings of the go command, what is wrong, and what it does then.
+type behaviour struct {
+	ID        string
+	About     string
+	Note      string // where simrun and the experiments without it differ, and why
+	World     string // of behaviours-worlds.yaml; empty means plain
+	Project   string // key of terrains
+	Run       []string
+	Env       map[string]string
+	Netrc     string
+	GitConfig string
+	Faults    []map[string]any // as in a scenario file
+	Deadline  string           // empty means shortDeadline for what hangs, else longDeadline
+
+	Outcome  record.Outcome
+	Class    string   // failure class; empty means none
+	Stderr   []string // each is part of the command's output
+	Seconds  string   // range; empty means at once, or the deadline for what hangs
+	Hosts    []string // in the order of first contact, name servers apart
+	Requests []string // hosts that HTTP requests reached, in order, repetitions in a row left out; empty means not checked
+	Leaks    []string // hosts outside that saw the path of a private module
+}
+
+const (
+	shortDeadline = 13 * time.Second // longer than the go command's 10 s for TLS and for DNS
+	longDeadline  = 100 * time.Second
+)
+
+// atOnce is the time in seconds within which something ends that waits for nothing: what a busy machine
+// needs, and less than the least of the go command's timeouts that rows are about.
+const atOnce = 9.5
+
+// TestBehaviours runs what is known of the real go command's behaviour under failure in labs, all rows side
+// by side. It takes as long as the longest row waits.
+func TestBehaviours(t *testing.T) {
+	t.Parallel()
+	requireLab(t)
+	rows := readBehaviours(t).Rows
+	cells := runBehaviours(t, rows)
+	for _, row := range rows {
+		t.Run(row.ID, func(t *testing.T) {
+			cell := cells[scenarioName(row.ID)]
+			require.NotNil(t, cell, "the run has left it out")
+			row.check(t, cell)
+		})
+	}
+}
+
+// TestBehavioursAreComplete checks that no behaviour is dropped silently: each is run, or said to be out of
+// reach.
+func TestBehavioursAreComplete(t *testing.T) {
+	all := readBehaviours(t)
+	var have []string
+	for _, row := range all.Rows {
+		have = append(have, row.ID)
+	}
+	for _, m := range all.Missing {
+		assert.NotEmpty(t, m.Needs)
+		have = append(have, m.IDs...)
+	}
+	ids, err := os.ReadFile("testdata/behaviours.ids")
+	require.NoError(t, err)
+	assert.ElementsMatch(t, strings.Fields(string(ids)), have)
+}
+
+func readBehaviours(t *testing.T) *behaviours {
+	t.Helper()
+	f, err := os.Open("testdata/behaviours.yaml")
+	require.NoError(t, err)
+	defer f.Close()
+	var all behaviours
+	require.NoError(t, yaml.NewDecoder(f, yaml.Strict()).Decode(&all))
+	return &all
+}
+
+// scenarioName is an id in the form of the scenario language.
+func scenarioName(id string) string { return strings.ToLower(id) }
+
+// runBehaviours runs one cell per row and returns them by the names of their scenarios.
+func runBehaviours(t *testing.T, rows []behaviour) map[string]*record.Cell {
+	t.Helper()
+	cells := map[string]*record.Cell{}
+	require.NoError(t, planBehaviours(t, rows).Run(t.Context(), func(c *record.Cell) error {
+		cells[c.Scenario] = c
+		return nil
+	}, nil))
+	return cells
+}
+
+// planBehaviours plans a cell of its own for each row: NewPlan would combine every scenario with every
+// config. What waits longest starts first.
+func planBehaviours(t *testing.T, rows []behaviour) *Plan {
+	t.Helper()
+	g, err := FindGo(t.Context(), "")
+	require.NoError(t, err)
+	o := Options{Go: g, Vars: g.Vars(), Jobs: runtime.NumCPU(), Seed: 1}
+	lib := loadBehaviours(t, rows, o.Vars)
+	o.Scenarios, o.Configs = lib.Scenarios, lib.Configs
+	p := &Plan{options: o, header: header(o)}
+	shared := stages{options: &o, keys: map[*scenarios.World]keys{}}
+	universes := layTerrains(t)
+	for i, s := range lib.Scenarios {
+		row := &rows[i]
+		u := universes[row.Project]
+		require.NotNil(t, u, "%s: no project %q", row.ID, row.Project)
+		project := &scenarios.Project{Name: row.Project, Run: row.Run}
+		p.describeProject(project, u)
+		k, err := shared.keysOf(s.World)
+		require.NoError(t, err)
+		trees, err := signedTrees(k, u)
+		require.NoError(t, err)
+		command, err := g.command(project, u)
+		require.NoError(t, err, row.ID)
+		p.add(0, s, project, lib.Configs[i], &stage{k, trees, u, command})
+		p.cells[i].spec.Timeout = row.deadline(t)
+	}
+	p.header.Cells = len(p.cells)
+	slices.SortStableFunc(p.cells, func(a, b planned) int { return int(b.spec.Timeout - a.spec.Timeout) })
+	return p
+}
+
+func (b *behaviour) deadline(t *testing.T) time.Duration {
+	t.Helper()
+	switch {
+	case b.Deadline != "":
+		d, err := time.ParseDuration(b.Deadline)
+		require.NoError(t, err, b.ID)
+		return d
+	case b.Outcome == record.Hang:
+		return shortDeadline
+	}
+	return longDeadline
+}
+
+// loadBehaviours reads the rows as scenario i and config i of a library each.
+func loadBehaviours(t *testing.T, rows []behaviour, vars map[string]string) *scenarios.Library {
+	t.Helper()
+	dir := t.TempDir()
+	for i := range rows {
+		row := &rows[i]
+		world := row.World
+		if world == "" {
+			world = "plain"
+		}
+		config := map[string]any{"name": scenarioName(row.ID), "env": row.Env, "netrc": row.Netrc, "gitconfig": row.GitConfig}
+		var text []byte
+		for _, document := range []any{
+			map[string]any{"name": scenarioName(row.ID), "world": world, "faults": row.Faults},
+			map[string]any{"configs": []any{config}},
+		} {
+			b, err := yaml.MarshalWithOptions(document, yaml.JSON())
+			require.NoError(t, err)
+			text = append(append(text, b...), "---\n"...)
+		}
+		require.NoError(t, os.WriteFile(filepath.Join(dir, fmt.Sprintf("%03d.yaml", i)), text, 0o644))
+	}
+	lib, err := scenarios.Load([]string{"testdata/behaviours-worlds.yaml", dir}, scenarios.Options{Vars: vars})
+	require.NoError(t, err)
+	return lib
+}
+
+// check compares a cell with what is expected of it.
+func (b *behaviour) check(t *testing.T, cell *record.Cell) {
+	t.Helper()
+	require.Equal(t, b.Outcome, cell.Outcome, "%s %s\nhosts: %v\nwaiting: %q", cell.Note, cell.Stderr, cell.Hosts, cell.Waiting)
+	for _, part := range b.Stderr {
+		assert.Contains(t, cell.Stderr, part)
+	}
+	if b.Outcome == record.Error {
+		assert.Equal(t, b.Class, cell.Class, "class of %s", cell.Stderr)
+	}
+	low, high := b.window(t)
+	assert.GreaterOrEqual(t, float64(cell.Seconds), low, "seconds")
+	assert.LessOrEqual(t, float64(cell.Seconds), high, "seconds")
+	assert.Equal(t, b.Hosts, withoutNameservers(cell.Hosts), "hosts in order of first contact")
+	if len(b.Requests) > 0 {
+		assert.Equal(t, b.Requests, requested(cell), "hosts that requests reached")
+	}
+	assert.Equal(t, b.Leaks, leaked(cell), "hosts that saw a private path")
+}
+
+// window returns the range in which the seconds of a row have to be.
+func (b *behaviour) window(t *testing.T) (low, high float64) {
+	t.Helper()
+	switch {
+	case b.Seconds != "":
+		_, err := fmt.Sscanf(strings.Replace(b.Seconds, "..", " ", 1), "%g %g", &low, &high)
+		require.NoError(t, err, "seconds: %s", b.Seconds)
+		return low, high
+	case b.Outcome == record.Hang:
+		return b.deadline(t).Seconds(), b.deadline(t).Seconds() + atOnce
+	}
+	return 0, atOnce
+}
+
+func withoutNameservers(all []string) (hosts []string) {
+	for _, h := range all {
+		if !strings.HasPrefix(h, "ns:") {
+			hosts = append(hosts, h)
+		}
+	}
+	return hosts
+}
+
+func requested(cell *record.Cell) (hosts []string) {
+	for _, r := range cell.Requests {
+		hosts = append(hosts, r.Server)
+	}
+	return slices.Compact(hosts)
+}
+
+func leaked(cell *record.Cell) (hosts []string) {
+	for _, l := range cell.Leaks {
+		if !slices.Contains(hosts, l.Host) {
+			hosts = append(hosts, l.Host)
+		}
+	}
+	return hosts
+}
+
+// A terrain is a project of the rows and the modules behind it.
+type terrain struct {
+	modules scenarios.Modules
+	public  string // host of the public modules; empty means pub.test
+	change  func(t *testing.T, u *fakeupstream.Universe)
+}
+
+var (
+	oneModule  = scenarios.Modules{Public: 1, Versions: 1, Depth: 1, ZipSize: 16 << 10}
+	oneSecret  = scenarios.Modules{Private: 1, Versions: 1, Depth: 1, ZipSize: 16 << 10}
+	noRequires = rewrite("go.mod", func(string) string { return "module example.test/app\n\ngo 1.24\n" })
+)
+
+// terrains are the projects that rows name. R requires a module and I imports it only, PR and PI do so with
+// a private one; none has a go.sum.
+var terrains = map[string]terrain{
+	"R":      {modules: oneModule},
+	"I":      {modules: oneModule, change: noRequires},
+	"PR":     {modules: oneSecret},
+	"PI":     {modules: oneSecret, change: noRequires},
+	"three":  {modules: severalModules(3)},
+	"four":   {modules: severalModules(4)},
+	"twelve": {modules: severalModules(12)},
+	"github": {modules: oneModule, public: "github.com"},
+
+	"R-go116":  {modules: oneModule, change: rewrite("go.mod", replace("go 1.24", "go 1.16"))},
+	"R-future": {modules: oneModule, change: rewrite("go.mod", replace("go 1.24", "go 1.99.0"))},
+	"dot-git": {modules: oneModule, change: func(t *testing.T, u *fakeupstream.Universe) {
+		noRequires(t, u)
+		rewrite("main.go", func(string) string { return "package main\n\nimport _ \"corp.test/x.git\"\n\nfunc main() {}\n" })(t, u)
+	}},
+
+	"R-gosum":      {modules: oneModule, change: pin("%[1]s %[2]s %[3]s\n%[1]s %[2]s/go.mod %[4]s\n")},
+	"R-gosum-half": {modules: oneModule, change: pin("%[1]s %[2]s/go.mod %[4]s\n")},
+	"R-gosum-bad":  {modules: oneModule, change: pin("%[1]s %[2]s h1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n%[1]s %[2]s/go.mod %[4]s\n")},
+
+	"R-truncated": {modules: oneModule, change: damage(func(zip []byte) []byte { return zip[:len(zip)/2] })},
+	"R-bitflip": {modules: oneModule, change: damage(func(zip []byte) []byte {
+		zip[len(zip)/2] ^= 0xff // in the largest file, which takes nearly all of the archive
+		return zip
+	})},
+}
+
+func severalModules(n int) scenarios.Modules {
+	m := oneModule
+	m.Public = n
+	return m
+}
+
+// layTerrains makes the modules of all terrains.
+func layTerrains(t *testing.T) map[string]*fakeupstream.Universe {
+	t.Helper()
+	made := map[string]*fakeupstream.Universe{}
+	dir := t.TempDir()
+	for name, land := range terrains {
+		made[name] = land.generate(t, filepath.Join(dir, name))
+	}
+	return made
+}
+
+func (l terrain) generate(t *testing.T, dir string) *fakeupstream.Universe {
+	t.Helper()
+	public := l.public
+	if public == "" {
+		public = "pub.test"
+	}
+	hosts := fakeupstream.Hosts{Public: []string{public}, Private: []string{"corp.test"}}
+	u, err := fakeupstream.Generate(t.Context(), dir, l.modules, hosts)
+	require.NoError(t, err)
+	if l.modules.Private > 0 && u.Git != "" {
+		require.NoError(t, os.Symlink("corp.test", filepath.Join(u.Git, "mirror.test")))
+	}
+	if l.change != nil {
+		l.change(t, u)
+	}
+	return u
+}
+
+// rewrite changes a file of the project.
+func rewrite(name string, edit func(string) string) func(*testing.T, *fakeupstream.Universe) {
+	return func(t *testing.T, u *fakeupstream.Universe) {
+		t.Helper()
+		path := filepath.Join(u.Project, name)
+		old, err := os.ReadFile(path)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(path, []byte(edit(string(old))), 0o644))
+	}
+}
+
+func replace(old, with string) func(string) string {
+	return func(text string) string { return strings.Replace(text, old, with, 1) }
+}
+
+// pin writes a go.sum, of which the format gets path, version, sum and go.mod sum of the module.
+func pin(format string) func(*testing.T, *fakeupstream.Universe) {
+	return func(t *testing.T, u *fakeupstream.Universe) {
+		t.Helper()
+		m := u.Modules[0]
+		text := fmt.Sprintf(format, m.Path, m.Version, m.Sum, m.GoModSum)
+		require.NoError(t, os.WriteFile(filepath.Join(u.Project, "go.sum"), []byte(text), 0o644))
+	}
+}
+
+// damage changes the module's zip file at the module proxies.
+func damage(edit func(zip []byte) []byte) func(*testing.T, *fakeupstream.Universe) {
+	return func(t *testing.T, u *fakeupstream.Universe) {
+		t.Helper()
+		m := u.Modules[0]
+		path := filepath.Join(u.Proxy, filepath.FromSlash(m.Path), "@v", m.Version+".zip")
+		zip, err := os.ReadFile(path)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(path, edit(zip), 0o644))
+	}
+}
