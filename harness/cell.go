@@ -17,11 +17,14 @@ import (
 // grace is how long a lab process may live beyond its command's deadline, to put the facts together.
 const grace = 20 * time.Second
 
-// A cell is one running cell as the scheduler sees it.
+// A cell is one running cell as the scheduler sees it. Its load and used belong to the runner.
 type cell struct {
 	key   record.Key
 	start time.Time
 	lab   *lab.Process
+
+	load float64       // CPUs that it keeps busy; 1 until that is known, 0 when its command has ended
+	used time.Duration // CPU time so far
 
 	mu    sync.Mutex // guards what follows
 	doing string
@@ -33,7 +36,7 @@ func startCell(ctx context.Context, key record.Key, s *spec) (*cell, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &cell{key: key, start: time.Now(), lab: p}, nil
+	return &cell{key: key, start: time.Now(), lab: p, load: 1}, nil
 }
 
 // finish waits for the end of a cell and returns its facts. What goes wrong on the harness's side becomes

@@ -30,20 +30,19 @@ type Running struct {
 
 const (
 	tick        = 50 * time.Millisecond // how often the cells' use of the CPU is looked at
-	busy        = 10 * time.Millisecond // CPU time in a tick from which a cell counts as working
 	cellMemory  = 64 << 20              // bytes that a cell is given room for
 	mostCells   = 512                   // that live at once, however much memory there is
 	statusEvery = 6                     // ticks
 )
 
 // Run runs the cells and hands each to emit as it ends, already judged. A cell that waits takes no slot:
-// the next one starts when fewer than Options.Jobs cells work, as long as there is memory for it.
+// the next one starts when the live ones leave room on Options.Jobs CPUs, as long as there is memory for it.
 // emit and progress are called from one goroutine; an error of emit ends the run. When ctx ends, cells
 // that are under way are ended and not emitted.
 func (p *Plan) Run(ctx context.Context, emit func(*record.Cell) error, progress func(Status)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	r := &runner{plan: p, ended: make(chan *record.Cell), resting: make(chan record.Key), live: map[record.Key]*cell{}, cpu: map[int]time.Duration{}, working: map[record.Key]bool{}, begin: time.Now()}
+	r := &runner{plan: p, ended: make(chan *record.Cell), resting: make(chan *cell), live: map[record.Key]*cell{}, begin: time.Now()}
 	defer r.drain(cancel)
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
@@ -55,11 +54,10 @@ func (p *Plan) Run(ctx context.Context, emit func(*record.Cell) error, progress 
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case key := <-r.resting:
-			delete(r.working, key)
+		case c := <-r.resting:
+			c.load = 0 // so that the next one can start now
 		case c := <-r.ended:
 			delete(r.live, c.Key)
-			delete(r.working, c.Key)
 			r.done++
 			verdict.Judge(&p.header, c)
 			if err := emit(c); err != nil {
@@ -79,44 +77,53 @@ func (p *Plan) Run(ctx context.Context, emit func(*record.Cell) error, progress 
 type runner struct {
 	plan    *Plan
 	begin   time.Time
-	next    int // index of the cell that starts next
+	looked  time.Time // when look was last called
+	next    int       // index of the cell that starts next
 	done    int
 	live    map[record.Key]*cell
-	working map[record.Key]bool
-	cpu     map[int]time.Duration // used so far, by lab process
-	resting chan record.Key       // cells whose command has ended, while the kernel takes their lab apart
+	resting chan *cell // its command has ended, and the kernel takes its lab apart
 	ended   chan *record.Cell
 }
 
 // startSome starts cells while there is room.
 func (r *runner) startSome(ctx context.Context) {
-	for r.next < len(r.plan.cells) && len(r.working) < r.plan.options.Jobs && len(r.live) < mostCells && r.memory() {
+	for r.next < len(r.plan.cells) && r.cpu() && len(r.live) < mostCells && r.memory() {
 		c := r.plan.cells[r.next]
 		r.next++
 		r.start(ctx, c)
 	}
 }
 
-// memory reports whether there is room for one more cell. Without live cells there always is.
-func (r *runner) memory() bool {
-	return len(r.live) == 0 || len(r.live)%8 != 0 || availableMemory() > cellMemory*8
+// cpu reports whether the live cells leave room for one more. One that starts keeps a CPU busy; half of
+// that may be missing, since cells do not need theirs at the same moment.
+func (r *runner) cpu() bool {
+	sum := 0.0
+	for _, c := range r.live {
+		sum += c.load
+	}
+	return sum <= float64(r.plan.options.Jobs)-0.5
 }
 
-func (r *runner) start(ctx context.Context, c planned) {
-	running, err := startCell(ctx, c.key, c.spec)
+// memory reports whether there is room for a few more cells. Without live cells there always is.
+func (r *runner) memory() bool {
+	return len(r.live) == 0 || availableMemory() > 4*cellMemory
+}
+
+func (r *runner) start(ctx context.Context, p planned) {
+	c, err := startCell(ctx, p.key, p.spec)
 	if err != nil {
-		r.live[c.key], r.working[c.key] = nil, true
-		go func() { r.ended <- &record.Cell{Key: c.key, Outcome: record.HarnessError, Note: err.Error()} }()
+		r.live[p.key] = &cell{key: p.key, start: time.Now()}
+		go func() { r.ended <- &record.Cell{Key: p.key, Outcome: record.HarnessError, Note: err.Error()} }()
 		return
 	}
-	r.live[c.key], r.working[c.key] = running, true
+	r.live[p.key] = c
 	rest := func() {
 		select {
-		case r.resting <- c.key:
+		case r.resting <- c:
 		case <-ctx.Done():
 		}
 	}
-	go func() { r.ended <- running.finish(c.spec.Timeout, rest) }()
+	go func() { r.ended <- c.finish(p.spec.Timeout, rest) }()
 }
 
 // drain ends what is under way and waits for it.
@@ -127,31 +134,33 @@ func (r *runner) drain(cancel func()) {
 	}
 }
 
-// look finds out which of the live cells work and which wait.
+// look finds out how much of a CPU each live cell has kept busy since the last look.
 func (r *runner) look() {
 	if r.next == len(r.plan.cells) {
 		return // nobody needs a slot
 	}
-	used := treeCPU()
-	for key, c := range r.live {
-		if c == nil {
-			continue
+	now, used := time.Now(), treeCPU()
+	since := now.Sub(r.looked)
+	r.looked = now
+	for _, c := range r.live {
+		if c.lab == nil {
+			continue // it could not be started
 		}
-		pid := c.lab.PID()
-		before, known := r.cpu[pid]
-		r.cpu[pid] = used[pid]
-		if works := !known || used[pid]-before >= busy; works {
-			r.working[key] = true
-		} else {
-			delete(r.working, key)
+		so, alive := used[c.lab.PID()]
+		switch {
+		case !alive:
+			c.load = 0
+		case c.used > 0:
+			c.load = float64(so-c.used) / float64(since)
 		}
+		c.used = so
 	}
 }
 
 func (r *runner) status() Status {
 	s := Status{Done: r.done, Total: len(r.plan.cells), Elapsed: time.Since(r.begin), Left: -1}
 	for _, c := range r.live {
-		if c != nil {
+		if c.lab != nil {
 			s.Running = append(s.Running, Running{Key: c.key, For: time.Since(c.start)})
 		}
 	}

@@ -122,7 +122,7 @@ func start(ctx context.Context, o order, stdio *[3]*os.File) (*Process, error) {
 	p := &Process{Control: newControl(ours), stderr: Ends{Size: complaintSize}, done: make(chan struct{})}
 	p.cmd = exec.CommandContext(ctx, "/proc/self/exe")
 	p.cmd.Args = []string{reexecName}
-	p.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "GOGC=off", "GOMEMLIMIT=64MiB"} // a cell rarely makes so much garbage
+	p.cmd.Env = []string{"PATH=" + os.Getenv("PATH")} // where the servers find git
 	p.cmd.ExtraFiles = []*os.File{theirs}
 	p.cmd.Stderr = &p.stderr
 	if stdio != nil {
