@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strconv"
 	"sync"
@@ -75,10 +76,25 @@ func (l *StreamLink) Connect(client net.Conn) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	var up, down io.WriteCloser = drain{near}, drain{client}
+	if resets {
+		up, down = near, client // reset_peer must see the TCP connections themselves
+	}
 	id := strconv.FormatUint(number, 10)
-	proxy.Toxics.StartLink(l.server, id+"up", client, near, stream.Upstream)
-	proxy.Toxics.StartLink(l.server, id+"down", near, client, stream.Downstream)
+	proxy.Toxics.StartLink(l.server, id+"up", client, up, stream.Upstream)
+	proxy.Toxics.StartLink(l.server, id+"down", near, down, stream.Downstream)
 	return far, nil
+}
+
+// A drain swallows what it can write no more, and closes. toxiproxy stops to read from its pipeline when a
+// write fails, and the goroutines before would wait for ever.
+type drain struct{ io.WriteCloser }
+
+func (d drain) Write(b []byte) (int, error) {
+	if _, err := d.WriteCloser.Write(b); err != nil {
+		d.Close()
+	}
+	return len(b), nil
 }
 
 // addToxic adds a declared toxic to a connection's chain. Its toxicity has been drawn already.
