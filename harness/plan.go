@@ -43,8 +43,9 @@ func (e *InputError) Unwrap() error { return e.Err }
 
 func wrongInput(format string, args ...any) error { return &InputError{fmt.Errorf(format, args...)} }
 
-// DefaultTimeout is the deadline of a cell: twice the go command's longest single wait that ends by itself.
-const DefaultTimeout = 60 * time.Second
+// DefaultTimeout is the deadline of a cell. A command that meets a black hole twice in a row waits for 30 s
+// twice and then fails by itself; a deadline of 60 s would call that a hang.
+const DefaultTimeout = 70 * time.Second
 
 // A Plan is the cells of a run in the order in which they start.
 type Plan struct {
