@@ -76,7 +76,7 @@ func (l *StreamLink) Connect(client net.Conn) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	var up, down io.WriteCloser = drain{near}, drain{client}
+	var up, down io.WriteCloser = drainWriter{near}, drainWriter{client}
 	if resets {
 		up, down = near, client // reset_peer must see the TCP connections themselves
 	}
@@ -86,11 +86,11 @@ func (l *StreamLink) Connect(client net.Conn) (net.Conn, error) {
 	return far, nil
 }
 
-// A drain swallows what it can write no more, and closes. toxiproxy stops to read from its pipeline when a
+// A drainWriter swallows what it can write no more, and closes. toxiproxy stops to read from its pipeline when a
 // write fails, and the goroutines before would wait for ever.
-type drain struct{ io.WriteCloser }
+type drainWriter struct{ io.WriteCloser }
 
-func (d drain) Write(b []byte) (int, error) {
+func (d drainWriter) Write(b []byte) (int, error) {
 	if _, err := d.WriteCloser.Write(b); err != nil {
 		d.Close()
 	}
