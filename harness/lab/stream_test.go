@@ -254,6 +254,6 @@ func startDownload(client, server net.Conn) {
 			}
 		}
 	}()
-	_ = client.SetReadDeadline(time.Now().Add(20 * ms)) // some faults let nothing through
+	_ = client.SetReadDeadline(time.Now().Add(2 * ms)) // some faults let nothing through
 	_, _ = io.ReadFull(client, make([]byte, 1000))
 }
