@@ -15,6 +15,7 @@ help:
 	@echo 'make test    gofmt, go vet, staticcheck, and all tests with the race detector'
 	@echo 'make lint    the checks of the source alone'
 	@echo 'make bench   all benchmarks'
+	@echo 'make accuracy  how far the packet link is from what is declared; wants a quiet machine'
 	@echo 'make fuzz    each fuzz test for FUZZTIME ($(FUZZTIME))'
 	@echo 'make cover   test coverage by function, and cover.html'
 	@echo 'make clean   remove what the other targets made'
@@ -36,6 +37,10 @@ lint:
 .PHONY: bench
 bench:
 	$(GO) test -run='^$$' -bench=. -benchmem ./...
+
+.PHONY: accuracy
+accuracy:
+	$(GO) test -count=1 -timeout=20m -run='^TestAccuracy$$' ./harness/lab -accuracy -v
 
 .PHONY: fuzz
 fuzz:
