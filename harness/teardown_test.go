@@ -311,7 +311,7 @@ func (r *runningCommand) traces(labs []int) traces {
 	maps.DeleteFunc(made.namespaces, func(ns string, _ bool) bool { return own[ns] })
 	const perLab = 5 // user, mnt, pid, and two of net
 	require.GreaterOrEqual(r.t, len(made.namespaces), perLab*len(labs))
-	require.Len(r.t, processesOf(r.binary), 1+len(labs), "processes of the program")
+	require.GreaterOrEqual(r.t, len(processesOf(r.binary)), 1+len(labs))
 	return made
 }
 
