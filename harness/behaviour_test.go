@@ -40,6 +40,7 @@ type behaviour struct {
 	Netrc     string
 	GitConfig string
 	Faults    []map[string]any // as in a scenario file
+	Unmet     bool             // the faults lie where the command must not go
 	Deadline  string           // empty means shortDeadline for what hangs, else longDeadline
 
 	Outcome  record.Outcome
@@ -48,6 +49,8 @@ type behaviour struct {
 	Seconds  string   // range; empty means at once, or the deadline for what hangs
 	Hosts    []string // in the order of first contact, name servers apart
 	Requests []string // hosts that HTTP requests reached, in order, repetitions in a row left out; empty means not checked
+	Paths    []string // glob for the path of each HTTP request, in order; empty means not checked
+	Count    int      // of all HTTP requests; 0 means not checked
 	Leaks    []string // hosts outside that saw the path of a private module
 }
 
@@ -135,18 +138,24 @@ func planBehaviours(t *testing.T, rows []behaviour) *Plan {
 		require.NotNil(t, u, "%s: no project %q", row.ID, row.Project)
 		project := &scenarios.Project{Name: row.Project, Run: row.Run}
 		p.describeProject(project, u)
-		k, err := shared.keysOf(s.World)
-		require.NoError(t, err)
-		trees, err := signedTrees(k, u)
-		require.NoError(t, err)
-		command, err := g.command(project, u)
-		require.NoError(t, err, row.ID)
-		p.add(0, s, project, lib.Configs[i], &stage{k, trees, u, command})
+		p.add(0, s, project, lib.Configs[i], shared.over(t, u, s.World, project))
 		p.cells[i].spec.Timeout = row.deadline(t)
 	}
 	p.header.Cells = len(p.cells)
 	slices.SortStableFunc(p.cells, func(a, b planned) int { return int(b.spec.Timeout - a.spec.Timeout) })
 	return p
+}
+
+// over is stages.of with modules that were made before.
+func (s *stages) over(t *testing.T, u *fakeupstream.Universe, w *scenarios.World, project *scenarios.Project) *stage {
+	t.Helper()
+	k, err := s.keysOf(w)
+	require.NoError(t, err)
+	trees, err := signedTrees(k, u)
+	require.NoError(t, err)
+	command, err := s.options.Go.command(project, u)
+	require.NoError(t, err)
+	return &stage{k, trees, u, command}
 }
 
 func (b *behaviour) deadline(t *testing.T) time.Duration {
@@ -199,6 +208,9 @@ func (b *behaviour) check(t *testing.T, cell *record.Cell) {
 	if b.Outcome == record.Error {
 		assert.Equal(t, b.Class, cell.Class, "class of %s", cell.Stderr)
 	}
+	for _, f := range cell.Faults {
+		assert.Equal(t, b.Unmet, f.Bit == 0, "%s bit %d times", f.Fault, f.Bit)
+	}
 	low, high := b.window(t)
 	assert.GreaterOrEqual(t, float64(cell.Seconds), low, "seconds")
 	assert.LessOrEqual(t, float64(cell.Seconds), high, "seconds")
@@ -206,7 +218,21 @@ func (b *behaviour) check(t *testing.T, cell *record.Cell) {
 	if len(b.Requests) > 0 {
 		assert.Equal(t, b.Requests, requested(cell), "hosts that requests reached")
 	}
+	if len(b.Paths) > 0 {
+		b.checkPaths(t, cell)
+	}
+	if b.Count > 0 {
+		assert.Len(t, cell.Requests, b.Count, "requests")
+	}
 	assert.Equal(t, b.Leaks, leaked(cell), "hosts that saw a private path")
+}
+
+func (b *behaviour) checkPaths(t *testing.T, cell *record.Cell) {
+	t.Helper()
+	require.Len(t, cell.Requests, len(b.Paths), "requests")
+	for i, glob := range b.Paths {
+		assert.True(t, scenarios.Glob(glob, cell.Requests[i].Path), "request %d is for %s, not for %s", i, cell.Requests[i].Path, glob)
+	}
 }
 
 // window returns the range in which the seconds of a row have to be.
