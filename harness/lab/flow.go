@@ -14,7 +14,7 @@ import (
 // Bounds of what a tracker remembers. What does not fit is counted, never silently dropped.
 const (
 	maxFlows   = 4096
-	maxHops    = 8192 // per connection and direction
+	maxHops    = 1 << 18 // per connection and direction: more than 200 MB take, in 4 MB of memory
 	maxQueries = 4096
 	maxStrays  = 64
 )
@@ -27,6 +27,7 @@ type tracker struct {
 	live    map[flowKey]*flow
 	ordinal map[string]uint64 // flows seen so far, by what they are about
 	flows   []*flow           // TCP only, in order of their first packet
+	others  flow              // whatever belongs to none of them
 	queries []*query
 	strays  []netip.Addr
 	lost    map[string]int64
@@ -94,17 +95,18 @@ func (t *tracker) stray(a netip.Addr) {
 	t.strays = append(t.strays, a)
 }
 
-// next returns a number that names the next packet of a flow in a direction.
+// next returns a number that names the next packet of a flow in a direction. Packets of no flow, such as
+// those of ICMP, are numbered together.
 func (t *tracker) next(f *flow, up bool) uint64 {
-	if f == nil {
-		return 0
-	}
 	way := 0
 	if !up {
 		way = 1
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if f == nil {
+		f = &t.others
+	}
 	f.packets[way]++
 	return f.id ^ f.packets[way]
 }

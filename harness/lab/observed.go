@@ -2,7 +2,7 @@ package lab
 
 import (
 	"net/netip"
-	"slices"
+	"sort"
 	"time"
 
 	"github.com/simrun/simrun/record"
@@ -105,12 +105,7 @@ func (n *Network) sinceEpoch(t time.Time) time.Duration {
 
 // lastBefore returns when the last packet that had arrived by a time was sent.
 func lastBefore(hops []hop, by time.Duration) time.Duration {
-	i, _ := slices.BinarySearchFunc(hops, by, func(h hop, by time.Duration) int {
-		if h.got <= by {
-			return -1
-		}
-		return 1
-	})
+	i := sort.Search(len(hops), func(i int) bool { return hops[i].got > by })
 	if i == 0 {
 		return by
 	}
@@ -119,30 +114,23 @@ func lastBefore(hops []hop, by time.Duration) time.Duration {
 
 // firstSentAfter returns the index of the first packet that was sent at or after a time, or -1.
 func firstSentAfter(hops []hop, at time.Duration) int {
-	for i, h := range hops {
-		if h.sent >= at {
-			return i
-		}
+	i := sort.Search(len(hops), func(i int) bool { return hops[i].sent >= at })
+	if i == len(hops) {
+		return -1
 	}
-	return -1
+	return i
 }
 
 // lastOfAnswer returns when the last packet of an answer reached the client: the answer begins with packet
 // i, its last byte was written at a time, and what the client asks next is answered by later packets.
 func (f *flow) lastOfAnswer(i int, written time.Duration) time.Duration {
-	limit := time.Duration(1<<63 - 1)
-	for _, h := range f.up {
-		if h.sent > written && h.sent > f.down[i].got {
-			limit = h.got
-			break
-		}
+	asked := firstSentAfter(f.up, max(written, f.down[i].got)+1)
+	if asked < 0 {
+		return f.down[len(f.down)-1].got
 	}
-	last := f.down[i].got
-	for _, h := range f.down[i:] {
-		if h.sent >= limit {
-			break
-		}
-		last = h.got
+	next := firstSentAfter(f.down, f.up[asked].got)
+	if next < 0 {
+		next = len(f.down)
 	}
-	return last
+	return f.down[max(next-1, i)].got
 }
