@@ -78,13 +78,13 @@ func triesToMeet(share float64) int {
 	return int(math.Ceil(math.Log(1e-4) / math.Log(1-share)))
 }
 
-// delayCheck times the opening of connections. Jitter without a delay shows in those that are faster than
-// the link's own round trip.
+// delayCheck times the opening of connections. Jitter without a delay shows in those that take another time
+// than the link's own round trip.
 func delayCheck(f *scenarios.PacketFault, s spot) check {
 	c := check{about: "delay", probe: s.dial()}
 	if f.Delay == 0 {
 		c.about, c.partly, c.probe.Times = "jitter", true, 20
-		c.shows = func(g sighting) bool { return g.Connected < s.floor() }
+		c.shows = func(g sighting) bool { return (g.Connected - s.link.RTT).Abs() > f.Jitter/2+2*s.link.Jitter }
 		return c
 	}
 	least := s.floor() + time.Duration(ways(f.Direction))*(f.Delay-f.Jitter)
