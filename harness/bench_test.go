@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/simrun/simrun/fakeupstream"
@@ -55,26 +56,30 @@ func nearOptions(tb testing.TB, modules scenarios.Modules) Options {
 var small = scenarios.Modules{Seed: 1, Public: 3, Private: 1, Versions: 2, Depth: 2, ZipSize: 40 << 10}
 
 // BenchmarkCell compares the CPU time of a whole cell, all its processes together, with that of a bare
-// go mod tidy that fetches the same modules from the same fakes over loopback HTTPS, client alone. The two
-// take turns; the figures are medians.
+// go mod tidy that fetches the same modules from the same fakes over loopback HTTPS, client alone: once
+// with its folders on disk, where a user has them, and once in memory, where a cell has them. They take
+// turns; the figures are medians.
 func BenchmarkCell(b *testing.B) {
 	o := nearOptions(b, small)
 	p, err := NewPlan(context.Background(), o)
 	require.NoError(b, err)
 	bare := newBareTidy(b, p.cells[0].spec)
-	var cellCPU, clientCPU, bareCPU, setup, wall []float64
+	var cellCPU, clientCPU, diskCPU, memoryCPU, setup, wall []float64
 	for b.Loop() {
-		bareCPU = append(bareCPU, ms(bare.run(b)))
+		diskCPU = append(diskCPU, ms(bare.run(b, b.TempDir())))
+		memoryCPU = append(memoryCPU, ms(bare.run(b, memoryDir(b))))
 		c := onlyCell(b, p)
 		cellCPU = append(cellCPU, float64(c.CPUSeconds)*1e3)
 		clientCPU = append(clientCPU, float64(c.ClientCPU)*1e3)
 		setup = append(setup, float64(c.SetupTime)*1e3)
 		wall = append(wall, float64(c.RealSeconds)*1e3)
 	}
-	b.ReportMetric(median(bareCPU), "bare-cpu-ms")
+	b.ReportMetric(median(diskCPU), "bare-disk-cpu-ms")
+	b.ReportMetric(median(memoryCPU), "bare-memory-cpu-ms")
 	b.ReportMetric(median(cellCPU), "cell-cpu-ms")
 	b.ReportMetric(median(clientCPU), "client-cpu-ms")
-	b.ReportMetric(median(cellCPU)/median(bareCPU), "cell/bare")
+	b.ReportMetric(median(cellCPU)/median(diskCPU), "cell/bare-disk")
+	b.ReportMetric(median(cellCPU)/median(memoryCPU), "cell/bare-memory")
 	b.ReportMetric(median(setup), "setup-ms")
 	b.ReportMetric(median(wall), "cell-wall-ms")
 }
@@ -127,12 +132,9 @@ func newBareTidy(tb testing.TB, s *spec) *bareTidy {
 	return &bareTidy{s.Command, append(env, "GOPROXY="+server.URL, "SSL_CERT_FILE="+ca, "GOENV=off"), s.Universe.Project}
 }
 
-// run runs the command in new folders and returns the CPU time that it took.
-func (t *bareTidy) run(tb testing.TB) time.Duration {
+// run runs the command with its folders in dir, which is empty, and returns the CPU time that it took.
+func (t *bareTidy) run(tb testing.TB, dir string) time.Duration {
 	tb.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "bare") // in memory, as the folders of a cell are: a disk would flatter the ratio
-	require.NoError(tb, err)
-	defer os.RemoveAll(dir)
 	require.NoError(tb, copyProject(t.project, filepath.Join(dir, "project")))
 	cmd := exec.Command(t.command[0], t.command[1:]...)
 	cmd.Dir = filepath.Join(dir, "project")
@@ -141,6 +143,15 @@ func (t *bareTidy) run(tb testing.TB) time.Duration {
 	out, err := cmd.CombinedOutput()
 	require.NoError(tb, err, "%s", out)
 	return lab.UsageOf(cmd.ProcessState).CPU
+}
+
+// memoryDir returns a new folder in memory.
+func memoryDir(tb testing.TB) string {
+	tb.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "simrun-bench-")
+	require.NoError(tb, err)
+	tb.Cleanup(func() { assert.NoError(tb, os.RemoveAll(dir)) })
+	return dir
 }
 
 func median(values []float64) float64 {

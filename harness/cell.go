@@ -32,11 +32,14 @@ type cell struct {
 
 // startCell starts the lab process of a cell.
 func startCell(ctx context.Context, key record.Key, s *spec) (*cell, error) {
-	p, err := lab.Start(ctx, s, nil)
+	now := time.Now()
+	own := *s
+	own.Started = now
+	p, err := lab.Start(ctx, &own, nil)
 	if err != nil {
 		return nil, err
 	}
-	return &cell{key: key, start: time.Now(), lab: p, load: 1}, nil
+	return &cell{key: key, start: now, lab: p, load: 1}, nil
 }
 
 // finish waits for the end of a cell and returns its facts. What goes wrong on the harness's side becomes

@@ -23,7 +23,6 @@ func Reexec() { lab.Reexec(runInside) }
 // command there, and sends what was seen to its parent.
 func runInside(input json.RawMessage, parent *lab.Control) error {
 	log.SetFlags(0)
-	start := time.Now()
 	var s spec
 	if err := json.Unmarshal(input, &s); err != nil {
 		return fmt.Errorf("read the cell: %w", err)
@@ -38,7 +37,7 @@ func runInside(input json.RawMessage, parent *lab.Control) error {
 	if err != nil {
 		return err
 	}
-	setup := time.Since(start)
+	setup := time.Since(s.Started)
 	if s.Shell {
 		return shellInside(in, &s)
 	}

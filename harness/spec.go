@@ -19,6 +19,7 @@ type spec struct {
 	Env      []string          // complete
 	Trees    map[string][]byte // signed trees by the name of the checksum database
 	Timeout  time.Duration
+	Started  time.Time // when the scheduler began to start the lab process
 	Seed     uint64
 	Shell    bool // the command has this process's standard input and output, and no deadline
 }
