@@ -3,14 +3,11 @@ package lab
 import (
 	"container/heap"
 	"encoding/binary"
-	"fmt"
 	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/simrun/simrun/scenarios"
 )
@@ -25,7 +22,7 @@ const bufferSize = 2048
 // what the world and the faults say. One goroutine reads each side; a third delivers what is delayed.
 type link struct {
 	client, wan *os.File // the two TUN devices
-	timer       *os.File // a timerfd: Go's own timers are late by up to a millisecond when idle
+	alarm       *alarm
 	epoch       time.Time
 	begun       atomic.Int64 // start of the time line, as time since epoch; 0 means not yet
 	gateway4    netip.Addr   // who sends ICMP errors for addresses that do not exist
@@ -34,6 +31,7 @@ type link struct {
 	track       *tracker
 
 	mu      sync.Mutex // guards what follows
+	stopped bool
 	parcels parcelHeap
 	order   uint64
 
@@ -72,11 +70,10 @@ func (l *link) at(now time.Duration) (since time.Duration, begun bool) {
 
 // start begins to forward. stop ends it.
 func (l *link) start() error {
-	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC)
-	if err != nil {
-		return fmt.Errorf("create the packet link's timer: %w", err)
+	var err error
+	if l.alarm, err = newAlarm(); err != nil {
+		return err
 	}
-	l.timer = os.NewFile(uintptr(fd), "timerfd")
 	l.buffers.New = func() any { return new([bufferSize]byte) }
 	for _, loop := range []func(){
 		func() { l.read(l.client, l.fromClient) },
@@ -92,8 +89,12 @@ func (l *link) start() error {
 func (l *link) stop() {
 	l.client.Close()
 	l.wan.Close()
-	l.timer.Close()
+	l.mu.Lock()
+	l.stopped = true
+	l.alarm.at(0, 0)
+	l.mu.Unlock()
 	l.done.Wait()
+	l.alarm.close()
 }
 
 // read hands every packet of a device to take, which owns the buffer.
@@ -171,47 +172,45 @@ func (l *link) delay(c parcel) {
 	c.lane.waiting.Add(1)
 	heap.Push(&l.parcels, c)
 	if l.parcels[0].order == c.order {
-		l.arm()
+		l.alarm.at(c.due, l.now())
 	}
 }
 
-// arm sets the timer to the first parcel. The caller holds mu.
-func (l *link) arm() {
-	wait := max(l.parcels[0].due-l.now(), 1)
-	spec := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(wait))}
-	conn, err := l.timer.SyscallConn()
-	if err != nil {
-		return // closed
-	}
-	_ = conn.Control(func(fd uintptr) { _ = unix.TimerfdSettime(int(fd), 0, &spec, nil) })
-}
-
-// deliverDelayed delivers parcels as they become due, until the timer is closed.
+// deliverDelayed delivers parcels as they become due, until the link is stopped.
 func (l *link) deliverDelayed() {
-	var expirations [8]byte
 	for {
-		if _, err := l.timer.Read(expirations[:]); err != nil {
-			return
-		}
-		for c, ok := l.nextDue(); ok; c, ok = l.nextDue() {
+		l.alarm.wait()
+		l.alarm.woke(l.now())
+		for {
+			c, due, stopped := l.nextDue()
+			if stopped {
+				return
+			}
+			if due == 0 {
+				break
+			}
+			for l.now() < due { // at most maxLead
+			}
 			l.arrive(c)
 			c.lane.waiting.Add(-1)
 		}
 	}
 }
 
-// nextDue removes the first parcel if it is due, and sets the timer otherwise.
-func (l *link) nextDue() (c parcel, ok bool) {
+// nextDue removes and returns the first parcel if it is due now or in a moment. Otherwise it sets the alarm
+// and returns a due of 0.
+func (l *link) nextDue() (c parcel, due time.Duration, stopped bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.parcels) == 0 {
-		return c, false
+	if l.stopped || len(l.parcels) == 0 {
+		return c, 0, l.stopped
 	}
-	if l.parcels[0].due > l.now() {
-		l.arm()
-		return c, false
+	due, now := l.parcels[0].due, l.now()
+	if due > now && !l.alarm.near(due, now) {
+		l.alarm.at(due, now)
+		return c, 0, false
 	}
-	return heap.Pop(&l.parcels).(parcel), true
+	return heap.Pop(&l.parcels).(parcel), due, false
 }
 
 // arrive hands a parcel over at the end of its way.

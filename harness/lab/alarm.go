@@ -1,0 +1,62 @@
+package lab
+
+import (
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxLead bounds how much earlier than asked an alarm goes off.
+const maxLead = 150 * time.Microsecond
+
+// An alarm wakes a goroutine at a set time. Go's own timers are late by up to a millisecond in a process
+// that sleeps, because epoll_wait counts in milliseconds; a timerfd (timerfd_create(2)) is exact, but a
+// thread that sleeps still takes its time to wake up, more so on an idle virtual CPU. The alarm learns how
+// long that takes and goes off so much earlier; who waits for it spends the rest, if any, awake.
+type alarm struct {
+	fd   int
+	set  atomic.Int64 // the time for which it is set, in the unit of the argument of at
+	lead atomic.Int64 // nanoseconds
+}
+
+func newAlarm() (*alarm, error) {
+	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("create a timer: %w", err)
+	}
+	return &alarm{fd: fd}, nil
+}
+
+// at sets the alarm to a time that is still to come.
+func (a *alarm) at(due, now time.Duration) {
+	wait := max(due-now-time.Duration(a.lead.Load()), 1) // 0 would switch the timer off
+	a.set.Store(int64(now + wait))
+	spec := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(wait))}
+	_ = unix.TimerfdSettime(a.fd, 0, &spec, nil) // fails for a wrong argument only
+}
+
+// wait returns when the alarm goes off. The thread blocks in the kernel: going by Go's poller would wake
+// two threads instead of one.
+func (a *alarm) wait() {
+	var expirations [8]byte
+	for {
+		if _, err := unix.Read(a.fd, expirations[:]); err != unix.EINTR {
+			return
+		}
+	}
+}
+
+// woke learns from how late a waiting goroutine has come to run.
+func (a *alarm) woke(now time.Duration) {
+	late := int64(now) - a.set.Load()
+	lead := a.lead.Load()
+	lead += (late - lead) / 8
+	a.lead.Store(min(max(lead, 0), int64(maxLead)))
+}
+
+// near reports whether a time is so close that waiting for it asleep would be too long.
+func (a *alarm) near(due, now time.Duration) bool { return due-now <= time.Duration(a.lead.Load()) }
+
+func (a *alarm) close() { _ = unix.Close(a.fd) }
