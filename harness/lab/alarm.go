@@ -31,7 +31,7 @@ func newAlarm() (*alarm, error) {
 
 // at sets the alarm to a time that is still to come.
 func (a *alarm) at(due, now time.Duration) {
-	wait := max(due-now-time.Duration(a.lead.Load()), 1) // 0 would switch the timer off
+	wait := max(due-now-a.waking(), 1) // 0 would switch the timer off
 	a.set.Store(int64(now + wait))
 	spec := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(wait))}
 	_ = unix.TimerfdSettime(a.fd, 0, &spec, nil) // fails for a wrong argument only
@@ -56,7 +56,10 @@ func (a *alarm) woke(now time.Duration) {
 	a.lead.Store(min(max(lead, 0), int64(maxLead)))
 }
 
+// waking returns how long a sleeping goroutine takes to come to run, as far as is known.
+func (a *alarm) waking() time.Duration { return time.Duration(a.lead.Load()) }
+
 // near reports whether a time is so close that waiting for it asleep would be too long.
-func (a *alarm) near(due, now time.Duration) bool { return due-now <= time.Duration(a.lead.Load()) }
+func (a *alarm) near(due, now time.Duration) bool { return due-now <= a.waking() }
 
 func (a *alarm) close() { _ = unix.Close(a.fd) }

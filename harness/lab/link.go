@@ -97,50 +97,54 @@ func (l *link) stop() {
 	l.alarm.close()
 }
 
-// read hands every packet of a device to take, which owns the buffer.
-func (l *link) read(tun *os.File, take func(buf []byte)) {
-	for {
+// read hands every packet of a device to take, which owns the buffer, with the time at which the packet
+// came. Where the goroutine has slept until then, that is as long ago as waking takes.
+func (l *link) read(tun *os.File, take func(buf []byte, came time.Duration)) {
+	for ready := l.now(); ; ready = l.now() {
 		buf := l.buffers.Get().(*[bufferSize]byte)[:]
 		n, err := tun.Read(buf)
 		if err != nil {
 			return // closed
 		}
-		take(buf[:n])
+		came := l.now()
+		if came-ready > maxLead {
+			came -= l.alarm.waking()
+		}
+		take(buf[:n], came)
 	}
 }
 
 // fromClient takes a packet that the client host has sent.
-func (l *link) fromClient(buf []byte) {
+func (l *link) fromClient(buf []byte, came time.Duration) {
 	p, ok := parse(buf)
 	if !ok || p.dst.Addr().IsMulticast() {
 		l.release(buf)
 		return
 	}
-	now := l.now()
 	s := l.sites[p.dst.Addr()]
 	if s == nil {
 		l.track.stray(p.dst.Addr())
 		l.sendToClient(icmpFor(l.gateway(p.dst.Addr()), p, buf, unreachableNet))
 		return
 	}
-	f := l.track.sent(s, p, now)
-	l.forward(&s.up, p, parcel{site: s, flow: f, sent: now, buf: buf})
+	f := l.track.sent(s, p, came)
+	l.forward(&s.up, p, parcel{site: s, flow: f, sent: came, buf: buf})
 }
 
 // fromInternet takes a packet that a host of the internet has sent.
-func (l *link) fromInternet(buf []byte) {
+func (l *link) fromInternet(buf []byte, came time.Duration) {
 	p, ok := parse(buf)
 	s := l.sites[p.src.Addr()]
 	if !ok || s == nil {
 		l.release(buf)
 		return
 	}
-	l.reply(s, p, buf)
+	l.reply(s, p, buf, came)
 }
 
 // reply puts a packet from a site on its way to the client.
-func (l *link) reply(s *site, p packet, buf []byte) {
-	l.forward(&s.down, p, parcel{site: s, flow: l.track.find(p.dst, p.src, p.proto), sent: l.now(), buf: buf})
+func (l *link) reply(s *site, p packet, buf []byte, sent time.Duration) {
+	l.forward(&s.down, p, parcel{site: s, flow: l.track.find(p.dst, p.src, p.proto), sent: sent, buf: buf})
 }
 
 // forward decides what becomes of a packet and delivers it now or later.
@@ -225,7 +229,7 @@ func (l *link) arrive(c parcel) {
 	if answer, refused := l.refuse(c.site, p, c.buf); refused {
 		l.release(c.buf)
 		if a, ok := parse(answer); ok {
-			l.reply(c.site, a, answer)
+			l.reply(c.site, a, answer, max(c.due, c.sent))
 		}
 		return
 	}
