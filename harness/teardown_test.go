@@ -202,11 +202,14 @@ type runningCommand struct {
 	stdout, stderr bytes.Buffer
 }
 
-func buildSimrun(t *testing.T) string {
-	t.Helper()
-	binary := filepath.Join(t.TempDir(), "simrun")
-	out, err := exec.Command("go", "build", "-o", binary, "../cmd/simrun").CombinedOutput()
-	require.NoError(t, err, "%s", out)
+// buildSimrun builds the program as make build does.
+func buildSimrun(tb testing.TB) string {
+	tb.Helper()
+	binary := filepath.Join(tb.TempDir(), "simrun")
+	build := exec.Command("go", "build", "-trimpath", "-o", binary, "../cmd/simrun")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	out, err := build.CombinedOutput()
+	require.NoError(tb, err, "%s", out)
 	return binary
 }
 

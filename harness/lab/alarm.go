@@ -2,7 +2,9 @@ package lab
 
 import (
 	"fmt"
+	"os"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -16,17 +18,23 @@ const maxLead = 150 * time.Microsecond
 // thread that sleeps still takes its time to wake up, more so on an idle virtual CPU. The alarm learns how
 // long that takes and goes off so much earlier; who waits for it spends the rest, if any, awake.
 type alarm struct {
-	fd   int
-	set  atomic.Int64 // the time for which it is set, in the unit of the argument of at
-	lead atomic.Int64 // nanoseconds
+	timer *os.File
+	conn  syscall.RawConn // of timer
+	set   atomic.Int64    // the time for which it is set, in the unit of the argument of at
+	lead  atomic.Int64    // nanoseconds
 }
 
 func newAlarm() (*alarm, error) {
-	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC)
+	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK)
 	if err != nil {
 		return nil, fmt.Errorf("create a timer: %w", err)
 	}
-	return &alarm{fd: fd}, nil
+	timer := os.NewFile(uintptr(fd), "timerfd")
+	conn, err := timer.SyscallConn()
+	if err != nil {
+		return nil, fmt.Errorf("create a timer: %w", err)
+	}
+	return &alarm{timer: timer, conn: conn}, nil
 }
 
 // at sets the alarm to a time that is still to come.
@@ -34,18 +42,17 @@ func (a *alarm) at(due, now time.Duration) {
 	wait := max(due-now-a.waking(), 1) // 0 would switch the timer off
 	a.set.Store(int64(now + wait))
 	spec := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(wait))}
-	_ = unix.TimerfdSettime(a.fd, 0, &spec, nil) // fails for a wrong argument only
+	// It fails for a wrong argument and after close only.
+	_ = a.conn.Control(func(fd uintptr) { _ = unix.TimerfdSettime(int(fd), 0, &spec, nil) })
 }
 
-// wait returns when the alarm goes off. The thread blocks in the kernel: going by Go's poller would wake
-// two threads instead of one.
-func (a *alarm) wait() {
+// wait returns when the alarm goes off, and reports false when it is closed. It waits in Go's poller: a
+// thread that blocks in read itself would keep one of the few processors of the runtime from the others
+// for up to 10 ms (sysmon in runtime/proc.go).
+func (a *alarm) wait() bool {
 	var expirations [8]byte
-	for {
-		if _, err := unix.Read(a.fd, expirations[:]); err != unix.EINTR {
-			return
-		}
-	}
+	_, err := a.timer.Read(expirations[:])
+	return err == nil
 }
 
 // woke learns from how late a waiting goroutine has come to run.
@@ -62,4 +69,4 @@ func (a *alarm) waking() time.Duration { return time.Duration(a.lead.Load()) }
 // near reports whether a time is so close that waiting for it asleep would be too long.
 func (a *alarm) near(due, now time.Duration) bool { return due-now <= a.waking() }
 
-func (a *alarm) close() { _ = unix.Close(a.fd) }
+func (a *alarm) close() { _ = a.timer.Close() }

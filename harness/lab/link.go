@@ -31,7 +31,6 @@ type link struct {
 	track       *tracker
 
 	mu      sync.Mutex // guards what follows
-	stopped bool
 	parcels parcelHeap
 	order   uint64
 
@@ -89,12 +88,8 @@ func (l *link) start() error {
 func (l *link) stop() {
 	l.client.Close()
 	l.wan.Close()
-	l.mu.Lock()
-	l.stopped = true
-	l.alarm.at(0, 0)
-	l.mu.Unlock()
-	l.done.Wait()
 	l.alarm.close()
+	l.done.Wait()
 }
 
 // read hands every packet of a device to take, which owns the buffer, with the time at which the packet
@@ -180,20 +175,12 @@ func (l *link) delay(c parcel) {
 	}
 }
 
-// deliverDelayed delivers parcels as they become due, until the link is stopped.
+// deliverDelayed delivers parcels as they become due, until the alarm is closed.
 func (l *link) deliverDelayed() {
-	for {
-		l.alarm.wait()
+	for l.alarm.wait() {
 		l.alarm.woke(l.now())
-		for {
-			c, due, stopped := l.nextDue()
-			if stopped {
-				return
-			}
-			if due == 0 {
-				break
-			}
-			for l.now() < due { // at most maxLead
+		for c, ok := l.nextDue(); ok; c, ok = l.nextDue() {
+			for l.now() < c.due { // at most maxLead
 			}
 			l.arrive(c)
 			c.lane.waiting.Add(-1)
@@ -201,20 +188,19 @@ func (l *link) deliverDelayed() {
 	}
 }
 
-// nextDue removes and returns the first parcel if it is due now or in a moment. Otherwise it sets the alarm
-// and returns a due of 0.
-func (l *link) nextDue() (c parcel, due time.Duration, stopped bool) {
+// nextDue removes the first parcel if it is due now or in a moment, and sets the alarm otherwise.
+func (l *link) nextDue() (c parcel, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.stopped || len(l.parcels) == 0 {
-		return c, 0, l.stopped
+	if len(l.parcels) == 0 {
+		return c, false
 	}
 	due, now := l.parcels[0].due, l.now()
 	if due > now && !l.alarm.near(due, now) {
 		l.alarm.at(due, now)
-		return c, 0, false
+		return c, false
 	}
-	return heap.Pop(&l.parcels).(parcel), due, false
+	return heap.Pop(&l.parcels).(parcel), true
 }
 
 // arrive hands a parcel over at the end of its way.
