@@ -17,14 +17,15 @@ import (
 // grace is how long a lab process may live beyond its command's deadline, to put the facts together.
 const grace = 20 * time.Second
 
-// A cell is one running cell as the scheduler sees it. Its load and used belong to the runner.
+// A cell is one running cell as the scheduler sees it. Its load, used and looked belong to the runner.
 type cell struct {
 	key   record.Key
 	start time.Time
 	lab   *lab.Process
 
-	load float64       // CPUs that it keeps busy; 1 until that is known, 0 when its command has ended
-	used time.Duration // CPU time so far
+	load   float64       // CPUs that it keeps busy; 1 until that is known, 0 when its command has ended
+	used   time.Duration // CPU time so far, when it was looked at
+	looked bool
 
 	mu    sync.Mutex // guards what follows
 	doing string

@@ -150,10 +150,10 @@ func (r *runner) look() {
 		switch {
 		case !alive:
 			c.load = 0
-		case c.used > 0:
+		case c.looked:
 			c.load = float64(so-c.used) / float64(since)
 		}
-		c.used = so
+		c.used, c.looked = so, true
 	}
 }
 
@@ -168,8 +168,8 @@ func (r *runner) status() Status {
 	for i := range min(3, len(s.Running)) {
 		s.Running[i] = r.live[s.Running[i].Key].status()
 	}
-	if r.done > 0 {
-		s.Left = time.Duration(float64(s.Elapsed) / float64(r.done) * float64(s.Total-r.done))
+	if r.next > 0 && s.Elapsed > 10*time.Second { // by the cells that were started: the first ones often wait
+		s.Left = time.Duration(float64(s.Elapsed) / float64(r.next) * float64(s.Total-r.next))
 	}
 	return s
 }
