@@ -168,7 +168,7 @@ func (r *runner) status() Status {
 	for i := range min(3, len(s.Running)) {
 		s.Running[i] = r.live[s.Running[i].Key].status()
 	}
-	if r.next > 0 && s.Elapsed > 10*time.Second { // by the cells that were started: the first ones often wait
+	if r.next > 0 && r.next < s.Total && s.Elapsed > 10*time.Second { // by the cells that were started: those that wait say little
 		s.Left = time.Duration(float64(s.Elapsed) / float64(r.next) * float64(s.Total-r.next))
 	}
 	return s
