@@ -1,12 +1,11 @@
 package harness
 
 import (
-	"context"
-	"encoding/json"
 	"os"
+	"slices"
 	"testing"
-	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/simrun/simrun/record"
@@ -19,35 +18,43 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func TestOneHealthyCell(t *testing.T) {
-	ctx := context.Background()
-	g, err := FindGo(ctx, "")
+// TestHealthyCells runs every config of the library where nothing is wrong, and holds each cell's facts
+// against each other.
+func TestHealthyCells(t *testing.T) {
+	t.Parallel()
+	requireLab(t)
+	o := libraryOptions(t)
+	o.Scenarios = slices.DeleteFunc(o.Scenarios, func(s *scenarios.Scenario) bool { return s.Name != "healthy-international" })
+	o.Projects = slices.DeleteFunc(o.Projects, func(p *scenarios.Project) bool { return p.Name != "small" })
+	p, err := NewPlan(t.Context(), o)
 	require.NoError(t, err)
-	vars := g.Vars()
-	lib, err := scenarios.Builtin(scenarios.Options{Vars: vars})
-	require.NoError(t, err)
-	o := Options{Go: g, Vars: vars, CacheDir: t.TempDir(), Seed: 1, Timeout: 20 * time.Second}
-	for _, s := range lib.Scenarios {
-		if s.Name == "healthy-international" {
-			o.Scenarios = append(o.Scenarios, s)
-		}
-	}
-	o.Configs = lib.Configs
-	for _, p := range lib.Projects {
-		if p.Name == "small" {
-			o.Projects = append(o.Projects, p)
-		}
-	}
-	p, err := NewPlan(ctx, o)
-	require.NoError(t, err)
-	require.NoError(t, p.Run(ctx, func(c *record.Cell) error {
-		t.Logf("%-20s %-7s %.3f s client %.1f ms all %.1f ms setup %.1f ms rss %d", c.Config, c.Outcome, c.Seconds, c.ClientCPU*1e3, c.CPUSeconds*1e3, c.SetupTime*1e3, c.MaxRSS>>20)
+	cells := 0
+	require.NoError(t, p.Run(t.Context(), func(c *record.Cell) error {
+		cells++
+		assert.Contains(t, []record.Outcome{record.OK, record.Error}, c.Outcome, "%s: %s", c.Config, c.Note)
+		assert.InDelta(t, float64(c.Seconds), float64(c.Attribution.Total()), 1e-5, c.Config)
+		assert.Empty(t, c.Strays, c.Config)
+		assert.Empty(t, c.Lost, c.Config)
+		assert.Greater(t, c.CPUSeconds, c.ClientCPU, c.Config)
 		if c.Outcome == record.OK {
-			return nil
+			assertDownloads(t, c)
 		}
-		c.Requests, c.Queries, c.Conns = nil, nil, nil
-		b, _ := json.Marshal(c)
-		t.Logf("%s", b)
 		return nil
 	}, nil))
+	assert.Equal(t, p.Header().Cells, cells)
+}
+
+// assertDownloads checks that an ok cell has the true modules, and that the requests which brought them
+// went over connections that were seen on the wire.
+func assertDownloads(t *testing.T, c *record.Cell) {
+	t.Helper()
+	assert.Len(t, c.Modules, 4, "%s: three public modules and a private one", c.Config)
+	for _, m := range c.Modules {
+		assert.True(t, m.Good, "%s: %s@%s", c.Config, m.Path, m.Version)
+	}
+	for _, r := range c.Requests {
+		require.GreaterOrEqual(t, r.Conn, 0, "%s: %s", c.Config, r.Path)
+		assert.Less(t, r.Conn, len(c.Conns), "%s: %s", c.Config, r.Path)
+		assert.LessOrEqual(t, r.Start, r.First, "%s: %s", c.Config, r.Path)
+	}
 }
