@@ -49,10 +49,12 @@ func startCell(ctx context.Context, key record.Key, s *spec) (*cell, error) {
 func (c *cell) finish(timeout time.Duration, rest func()) *record.Cell {
 	defer c.lab.Close()
 	deadline := time.AfterFunc(timeout+grace, c.lab.Kill)
-	defer deadline.Stop()
 	facts, err := c.read()
 	rest()
 	usage, exitErr := c.lab.Wait()
+	if !deadline.Stop() {
+		err = fmt.Errorf("the lab process was ended: it had not ended by itself %v after its command's deadline", grace)
+	}
 	if err = errors.Join(err, exitErr); err != nil {
 		facts = &record.Cell{Outcome: record.HarnessError, Note: err.Error()}
 	}

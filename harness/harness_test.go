@@ -1,6 +1,8 @@
 package harness
 
 import (
+	"errors"
+	"log"
 	"os"
 	"slices"
 	"testing"
@@ -57,4 +59,16 @@ func assertDownloads(t *testing.T, c *record.Cell) {
 		assert.Less(t, r.Conn, len(c.Conns), "%s: %s", c.Config, r.Path)
 		assert.LessOrEqual(t, r.Start, r.First, "%s: %s", c.Config, r.Path)
 	}
+}
+
+func TestAServersPanicIsOurs(t *testing.T) {
+	t.Parallel()
+	in := &internet{}
+	complain := log.New(serverLog{in}, "", 0)
+	complain.Print("http: TLS handshake error from 192.0.2.2:40000: EOF")
+	require.NoError(t, in.failed())
+	complain.Print("http: panic serving 192.0.2.2:40000: index out of range")
+	require.ErrorContains(t, in.failed(), "index out of range")
+	in.fail(errors.New("another one"))
+	assert.ErrorContains(t, in.failed(), "index out of range", "the first counts")
 }

@@ -2,8 +2,8 @@ package harness
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
-	"log"
 	"net/netip"
 	"os"
 	"slices"
@@ -22,7 +22,6 @@ func Reexec() { lab.Reexec(runInside) }
 // runInside is the life of a lab process: it makes one cell's internet and client host, runs the cell's
 // command there, and sends what was seen to its parent.
 func runInside(input json.RawMessage, parent *lab.Control) error {
-	log.SetFlags(0)
 	var s spec
 	if err := json.Unmarshal(input, &s); err != nil {
 		return fmt.Errorf("read the cell: %w", err)
@@ -43,7 +42,7 @@ func runInside(input json.RawMessage, parent *lab.Control) error {
 	}
 	go answer(parent, in)
 	end, err := runCommand(in.network, &s)
-	if err != nil {
+	if err = errors.Join(err, in.failed()); err != nil {
 		return err
 	}
 	cell := in.facts(end)

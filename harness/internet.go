@@ -1,10 +1,11 @@
 package harness
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
-	"io"
 	"log"
 	"net"
 	"net/http"
@@ -37,8 +38,26 @@ type internet struct {
 	byAddr         map[netip.AddrPort]*service
 	forwardProxies []string // names, in the order of their addresses
 
-	mu  sync.Mutex // guards what follows
-	dbs map[string]*fakeupstream.ChecksumDB
+	mu      sync.Mutex // guards what follows
+	dbs     map[string]*fakeupstream.ChecksumDB
+	failure error // the first thing that went wrong on our own side
+}
+
+// fail notes that the internet is not what it was declared to be. The cell becomes a harness error: it
+// must not look as if a config had failed.
+func (in *internet) fail(err error) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.failure == nil {
+		in.failure = err
+	}
+}
+
+// failed returns what was noted by fail.
+func (in *internet) failed() error {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.failure
 }
 
 // A runningFault is a declared fault and how often it bit.
@@ -184,7 +203,7 @@ func (in *internet) serveHosts() error {
 func (in *internet) addService(h *scenarios.Host, i int, port uint16, handler http.Handler) {
 	addr := fmt.Sprintf("%s:%d", h.Name, port)
 	s := &service{host: h, addr: addr, secure: secure(h, port), stream: in.network.NewStreamLink(addr, in.seed, in.streamFaults(i))}
-	s.start = sync.OnceValue(func() *connQueue { return s.serve(handler, in.keys.Leaves[h.Name]) })
+	s.start = sync.OnceValue(func() *connQueue { return in.serve(s, handler) })
 	for _, a := range in.hosts[in.index[h.Name]].Addrs {
 		in.byAddr[netip.AddrPortFrom(a, port)] = s
 	}
@@ -204,7 +223,7 @@ func (in *internet) accept(l net.Listener) {
 		}
 		end, err := s.stream.Connect(conn)
 		if err != nil {
-			log.Printf("stream link of %s: %v", s.addr, err)
+			in.fail(fmt.Errorf("stream link of %s: %w", s.addr, err))
 			conn.Close()
 			continue
 		}
@@ -219,20 +238,32 @@ func unmapped(a net.Addr) netip.AddrPort {
 }
 
 // serve starts the HTTP server of a service.
-func (s *service) serve(handler http.Handler, leaf []byte) *connQueue {
+func (in *internet) serve(s *service, handler http.Handler) *connQueue {
 	q := &connQueue{conns: make(chan net.Conn, 64), addr: s.addr}
-	server := &http.Server{Handler: handler, ErrorLog: log.New(io.Discard, "", 0)}
+	server := &http.Server{Handler: handler, ErrorLog: log.New(serverLog{in}, "", 0)}
 	if !s.secure {
 		go server.Serve(q)
 		return q
 	}
+	leaf := in.keys.Leaves[s.host.Name]
 	cert, err := tls.X509KeyPair(leaf, leaf)
 	if err != nil {
-		log.Printf("certificate of %s: %v", s.addr, err)
+		in.fail(fmt.Errorf("certificate of %s: %w", s.addr, err))
 	}
 	server.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}}
 	go server.ServeTLS(q, "", "")
 	return q
+}
+
+// A serverLog gets the complaints of an http.Server. Most are about what clients do, and a client that
+// meets a fault does all sorts of things; a panic is ours.
+type serverLog struct{ in *internet }
+
+func (l serverLog) Write(line []byte) (int, error) {
+	if bytes.Contains(line, []byte("panic serving")) {
+		l.in.fail(errors.New(string(line)))
+	}
+	return len(line), nil
 }
 
 // A connQueue is a net.Listener of connections that were accepted elsewhere.
@@ -294,7 +325,7 @@ func (in *internet) lazily(make func() (http.Handler, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h, err := made()
 		if err != nil {
-			log.Printf("serve %s: %v", r.Host, err)
+			in.fail(fmt.Errorf("serve %s: %w", r.Host, err))
 			panic(http.ErrAbortHandler)
 		}
 		h.ServeHTTP(w, r)
