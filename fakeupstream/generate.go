@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/mod/module"
@@ -98,13 +99,34 @@ func openMatching(dir string, spec scenarios.Modules, hosts Hosts) (*Universe, e
 	return newUniverse(dir, m.Modules), nil
 }
 
+// tmpInfix comes between the name of a directory and the random end of its temporary sibling's.
+const tmpInfix = ".tmp-"
+
+// staleAfter is more than any universe takes to make.
+const staleAfter = time.Hour
+
+// removeStale removes the temporary directories of calls that were killed. One that cannot be removed does
+// no harm here.
+func removeStale(parent, prefix string) {
+	entries, _ := os.ReadDir(parent)
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), prefix) {
+			continue
+		}
+		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > staleAfter {
+			_ = os.RemoveAll(filepath.Join(parent, e.Name()))
+		}
+	}
+}
+
 // generate works in a sibling of dir and renames it at the end.
 func generate(ctx context.Context, dir string, spec scenarios.Modules, hosts Hosts) (err error) {
 	parent := filepath.Dir(dir)
 	if err := os.MkdirAll(parent, 0o755); err != nil {
 		return err
 	}
-	tmp, err := os.MkdirTemp(parent, filepath.Base(dir)+".tmp-")
+	removeStale(parent, filepath.Base(dir)+tmpInfix)
+	tmp, err := os.MkdirTemp(parent, filepath.Base(dir)+tmpInfix)
 	if err != nil {
 		return err
 	}

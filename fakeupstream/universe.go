@@ -108,7 +108,7 @@ func readManifest(dir string) (*manifest, error) {
 		return nil, fmt.Errorf("read %s: %w", manifestFile, err)
 	}
 	if m.Version != manifestVersion {
-		return nil, fmt.Errorf("%s has version %d, want %d", manifestFile, m.Version, manifestVersion)
+		return nil, fmt.Errorf("%s has version %d, want %d; remove the directory, and it is made anew", manifestFile, m.Version, manifestVersion)
 	}
 	return &m, nil
 }

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -137,6 +138,22 @@ func TestGenerateOpensWhatIsThere(t *testing.T) {
 	other.Depth = 1
 	_, err = fakeupstream.Generate(t.Context(), dir, other, hosts)
 	assert.ErrorContains(t, err, "generated from other modules or hosts")
+}
+
+func TestGenerateRemovesWhatKilledCallsLeft(t *testing.T) {
+	parent := t.TempDir()
+	dir := filepath.Join(parent, "universe")
+	old, young, strange := dir+".tmp-1", dir+".tmp-2", filepath.Join(parent, "other.tmp-1")
+	for _, d := range []string{old, young, strange} {
+		require.NoError(t, os.Mkdir(d, 0o755))
+	}
+	longAgo := time.Now().Add(-48 * time.Hour)
+	require.NoError(t, os.Chtimes(old, longAgo, longAgo))
+	require.NoError(t, os.Chtimes(strange, longAgo, longAgo))
+
+	_, err := fakeupstream.Generate(t.Context(), dir, small, hosts)
+	require.NoError(t, err)
+	assertOnly(t, parent, "other.tmp-1", "universe", "universe.tmp-2")
 }
 
 func TestGenerateLeavesNothingHalfDone(t *testing.T) {
