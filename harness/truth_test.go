@@ -173,17 +173,24 @@ func (c *check) verify(t *testing.T, with, without []sighting) {
 }
 
 // verifyShares compares how often those faults are seen that show in some of the tries only: each in all its
-// places together, as a busy machine loses packets, too.
+// places together. The client knows a lost packet by its kernel's having sent it again, which the kernel also
+// does where the packet link has not run for a second. A control in which more than one try in twenty looks
+// like a loss measures the machine and is void; that the fault bit is checked all the same.
 func verifyShares(t *testing.T, checks []check, with, without [][]sighting) {
 	t.Helper()
-	seen, seenWithout := map[string]int{}, map[string]int{}
+	seen, seenWithout, tries := map[string]int{}, map[string]int{}, map[string]int{}
 	for i, c := range checks {
 		if c.partly && !c.absent {
 			seen[c.fault] += count(with[i], c.shows)
 			seenWithout[c.fault] += count(without[i], c.shows)
+			tries[c.fault] += len(without[i])
 		}
 	}
 	for fault, n := range seen {
+		if 20*seenWithout[fault] > tries[fault] {
+			t.Logf("%s: the machine is too busy to compare: %d of %d tries show it where it is not", fault, seenWithout[fault], tries[fault])
+			continue
+		}
 		assert.Greater(t, n, seenWithout[fault], "%s: tries that show the fault, against those without it", fault)
 	}
 }
