@@ -33,8 +33,7 @@ type internet struct {
 	index          map[string]int   // of a host's name in hosts
 	faults         []runningFault   // in the order of the scenario
 	log            fakeupstream.Log // of all requests
-	dns            []*dnsfake.Server
-	tcpDNS         queryLog // queries over TCP, which the packet link does not follow
+	tcpDNS         queryLog         // queries over TCP, which the packet link does not follow
 	byAddr         map[netip.AddrPort]*service
 	forwardProxies []string // names, in the order of their addresses
 
@@ -166,11 +165,10 @@ func (in *internet) serveNames() error {
 	for i, ns := range in.world.Nameservers {
 		h := in.dnsFaults(honest, i)
 		h = dnsfake.Observe(in.tcpDNS.add("ns:" + ns.Name))(h)
-		s, err := dnsfake.Listen(netip.AddrPortFrom(in.hosts[i].Addrs[0], 53).String(), h)
+		_, err := dnsfake.Listen(netip.AddrPortFrom(in.hosts[i].Addrs[0], 53).String(), h)
 		if err != nil {
 			return fmt.Errorf("start name server %s: %w", ns.Name, err)
 		}
-		in.dns = append(in.dns, s)
 	}
 	return nil
 }
