@@ -1,7 +1,6 @@
 package harness
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -21,9 +20,9 @@ func Reexec() { lab.Reexec(runInside) }
 
 // runInside is the life of a lab process: it makes one cell's internet and client host, runs the cell's
 // command there, and sends what was seen to its parent.
-func runInside(input json.RawMessage, parent *lab.Control) error {
+func runInside(parent *lab.Control) error {
 	var s spec
-	if err := json.Unmarshal(input, &s); err != nil {
+	if err := parent.Receive(&s); err != nil {
 		return fmt.Errorf("read the cell: %w", err)
 	}
 	if err := lab.Mount(lab.Files{ResolvConf: resolvConf(&s), Hosts: "127.0.0.1 localhost\n::1 localhost\n"}); err != nil {

@@ -24,12 +24,12 @@ var inside = map[string]func(input json.RawMessage) (any, error){
 }
 
 func TestMain(m *testing.M) {
-	Reexec(func(input json.RawMessage, parent *Control) error {
+	Reexec(func(parent *Control) error {
 		var order struct {
 			Name  string
 			Input json.RawMessage
 		}
-		if err := json.Unmarshal(input, &order); err != nil {
+		if err := parent.Receive(&order); err != nil {
 			return err
 		}
 		result, err := inside[order.Name](order.Input)

@@ -196,7 +196,7 @@ func internetSide() (*os.File, error) {
 		return nil, err
 	}
 	defer c.Close()
-	tun, wan, err := c.openTUN("wan0")
+	tun, wan, err := openTUN("wan0")
 	if err != nil {
 		return nil, err
 	}
@@ -213,7 +213,7 @@ func (n *Network) clientSide() (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	tun, eth, err := c.openTUN("eth0")
+	tun, eth, err := openTUN("eth0")
 	if err != nil {
 		return nil, err
 	}
@@ -314,7 +314,7 @@ func newConfigurator() (configurator, error) {
 const loopback = 1
 
 // openTUN makes a TUN device in the thread's network namespace and returns it with its interface's index.
-func (c configurator) openTUN(name string) (tun *os.File, index int, err error) {
+func openTUN(name string) (tun *os.File, index int, err error) {
 	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, 0, fmt.Errorf("open /dev/net/tun: %w", err)
@@ -332,11 +332,26 @@ func (c configurator) openTUN(name string) (tun *os.File, index int, err error) 
 	if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, req); err != nil {
 		return nil, 0, fmt.Errorf("make TUN device %s: %w", name, err)
 	}
-	l, err := c.LinkByName(name)
-	if err != nil {
+	if index, err = interfaceIndex(name); err != nil {
 		return nil, 0, fmt.Errorf("find interface %s: %w", name, err)
 	}
-	return os.NewFile(uintptr(fd), name), l.Attrs().Index, nil
+	return os.NewFile(uintptr(fd), name), index, nil
+}
+
+// interfaceIndex returns the index of an interface in the thread's network namespace. netlink's LinkByName
+// has the kernel tell all that it knows of it, and each cell would pay for that.
+func interfaceIndex(name string) (int, error) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer unix.Close(fd)
+	req, err := unix.NewIfreq(name)
+	if err != nil {
+		return 0, err
+	}
+	err = unix.IoctlIfreq(fd, unix.SIOCGIFINDEX, req)
+	return int(req.Uint32()), err
 }
 
 // bringUp adds addresses to an interface and switches it on.

@@ -45,14 +45,13 @@ func (c *Control) Receive(v any) error { return c.decoder.Decode(v) }
 // An order is the first value that a lab process gets.
 type order struct {
 	Check bool `json:",omitempty"` // only make sure that a lab can be made
-	Input any  `json:",omitempty"`
 }
 
 // Reexec turns this process into a lab process if Start started it as one, and does not return then.
-// A program that uses Start calls it first in main, and tests call it first in TestMain. The body gets
-// Start's input. The process is the first of its pid namespace: when it ends, so does everything that it
-// has started.
-func Reexec(body func(input json.RawMessage, parent *Control) error) {
+// A program that uses Start calls it first in main, and tests call it first in TestMain. The first value
+// that the body receives from its parent is Start's input. The process is the first of its pid namespace:
+// when it ends, so does everything that it has started.
+func Reexec(body func(parent *Control) error) {
 	if len(os.Args) == 0 || os.Args[0] != reexecName {
 		return
 	}
@@ -63,14 +62,13 @@ func Reexec(body func(input json.RawMessage, parent *Control) error) {
 	os.Exit(0)
 }
 
-func obey(body func(json.RawMessage, *Control) error, parent *Control) error {
-	var input json.RawMessage
-	o := order{Input: &input}
+func obey(body func(*Control) error, parent *Control) error {
+	var o order
 	if err := parent.Receive(&o); err != nil {
 		return fmt.Errorf("read the order: %w", err)
 	}
 	if !o.Check {
-		return body(input, parent)
+		return body(parent)
 	}
 	if err := Mount(Files{ResolvConf: "nameserver " + gateway4.String() + "\n"}); err != nil {
 		return err
@@ -98,13 +96,13 @@ type Process struct {
 // sends it input as JSON. It dies with this process, however this process ends, and with ctx.
 // Files are what the lab process has as standard input, output and error; nil means none.
 func Start(ctx context.Context, input any, stdio *[3]*os.File) (*Process, error) {
-	return start(ctx, order{Input: input}, stdio)
+	return start(ctx, stdio, order{}, input)
 }
 
 // Check finds out whether lab processes can be made on this machine, by making one with its network. The
 // error says what is missing.
 func Check(ctx context.Context) error {
-	p, err := start(ctx, order{Check: true}, nil)
+	p, err := start(ctx, nil, order{Check: true})
 	if err != nil {
 		return err
 	}
@@ -113,7 +111,7 @@ func Check(ctx context.Context) error {
 	return err
 }
 
-func start(ctx context.Context, o order, stdio *[3]*os.File) (*Process, error) {
+func start(ctx context.Context, stdio *[3]*os.File, values ...any) (*Process, error) {
 	ours, theirs, err := socketPair()
 	if err != nil {
 		return nil, fmt.Errorf("connect to the lab process: %w", err)
@@ -134,10 +132,12 @@ func start(ctx context.Context, o order, stdio *[3]*os.File) (*Process, error) {
 		return nil, fmt.Errorf("start a lab process in new namespaces: %w", explain(err))
 	}
 	go p.wait()
-	if err := p.Send(o); err != nil {
-		p.Kill()
-		<-p.done
-		return nil, fmt.Errorf("send the cell to the lab process: %w%s", err, p.complaint())
+	for _, v := range values {
+		if err := p.Send(v); err != nil {
+			p.Kill()
+			<-p.done
+			return nil, fmt.Errorf("send the cell to the lab process: %w%s", err, p.complaint())
+		}
 	}
 	return p, nil
 }

@@ -159,5 +159,5 @@ func TestEnds(t *testing.T) {
 
 func TestSomethingThatIsNoProcessOfALabGoesOn(t *testing.T) {
 	require.False(t, strings.HasPrefix(os.Args[0], reexecName))
-	Reexec(func(json.RawMessage, *Control) error { panic("called") })
+	Reexec(func(*Control) error { panic("called") })
 }
