@@ -54,7 +54,7 @@ type sighting struct {
 	Err    string `json:",omitempty"` // name of the errno, "timeout", "EOF", or text
 
 	Connected time.Duration `json:",omitempty"`
-	Asked     time.Duration `json:",omitempty"` // the requests were written
+	Asked     time.Duration `json:",omitempty"` // just before the requests were written: what follows took at least as long as it seems
 	First     time.Duration `json:",omitempty"` // an answer's headers were there
 	Ended     time.Duration `json:",omitempty"` // the last body was there
 	EOF       time.Duration `json:",omitempty"`
@@ -188,11 +188,12 @@ func (v *visit) make(wire *countingConn, begin time.Time, s *sighting) {
 		}
 		conn = secure
 	}
-	if _, err := io.WriteString(conn, v.requests()); err != nil {
+	requests := v.requests()
+	s.Asked = time.Since(begin)
+	if _, err := io.WriteString(conn, requests); err != nil {
 		s.fail("ask", err)
 		return
 	}
-	s.Asked = time.Since(begin)
 	answers := bufio.NewReader(conn)
 	for range max(v.Requests, 1) {
 		if !v.read(answers, begin, s) {
