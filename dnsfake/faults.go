@@ -124,7 +124,7 @@ func Fault(f scenarios.DNSFault, rng *rand.Rand, bit func()) Middleware {
 			}
 		}))
 	}
-	return When(selects(f), func(h dns.Handler) dns.Handler {
+	return When(func(q *dns.Msg) bool { return Selects(&f, q) }, func(h dns.Handler) dns.Handler {
 		for _, layer := range layers {
 			h = layer(h)
 		}
@@ -132,18 +132,16 @@ func Fault(f scenarios.DNSFault, rng *rand.Rand, bit func()) Middleware {
 	})
 }
 
-// selects returns the match function of f's Name and Type.
-func selects(f scenarios.DNSFault) func(*dns.Msg) bool {
-	return func(m *dns.Msg) bool {
-		if len(m.Question) == 0 {
-			return false
-		}
-		q := m.Question[0]
-		if f.Type != "" && !strings.EqualFold(f.Type, typeName(q.Qtype)) {
-			return false
-		}
-		return f.Name == "" || scenarios.Glob(strings.ToLower(f.Name), canonical(q.Name))
+// Selects reports whether a query is one that f is about, by its name and type.
+func Selects(f *scenarios.DNSFault, m *dns.Msg) bool {
+	if len(m.Question) == 0 {
+		return false
 	}
+	q := m.Question[0]
+	if f.Type != "" && !strings.EqualFold(f.Type, typeName(q.Qtype)) {
+		return false
+	}
+	return f.Name == "" || scenarios.Glob(strings.ToLower(f.Name), canonical(q.Name))
 }
 
 // What a [Query] has as its Rcode beside the names of RFC 1035 in lower case.

@@ -28,7 +28,8 @@ func FuzzServe(f *testing.F) {
 	f.Add([]byte{})
 
 	h := Handler(Zone{"a.example": {netip.MustParseAddr("192.0.2.1")}}, time.Second)
-	h = When(selects(scenarios.DNSFault{Name: "b.*"}), Rcode(scenarios.RcodeNoData))(h)
+	lie := &scenarios.DNSFault{Name: "b.*"}
+	h = When(func(q *dns.Msg) bool { return Selects(lie, q) }, Rcode(scenarios.RcodeNoData))(h)
 	server := &Server{handler: Observe(func(Query) {})(h)}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		w := &responseWriter{server: server, local: &net.UDPAddr{}, client: &net.UDPAddr{}}

@@ -24,18 +24,20 @@ func (in *internet) dnsFaults(h dns.Handler, i int) dns.Handler {
 			continue
 		}
 		rng := rand.New(rand.NewPCG(in.seed, uint64(n)<<32|uint64(i)))
-		lie := dnsfake.Fault(*f.DNS, rng, func() { f.bit.Add(1) })
-		h = dnsfake.When(func(*dns.Msg) bool { return in.active(f) }, lie)(h)
+		lie := dnsfake.Fault(*f.DNS, rng, func() { f.Bit.Add(1) })
+		h = dnsfake.When(func(q *dns.Msg) bool {
+			return in.active(f) && dnsfake.Selects(f.DNS, q) && f.Picks(in.world.Nameservers[i].Name+" "+q.Question[0].String())
+		}, lie)(h)
 	}
 	return h
 }
 
 // streamFaults returns the stream faults of host number i of the world.
-func (in *internet) streamFaults(i int) []lab.StreamFault {
-	var all []lab.StreamFault
+func (in *internet) streamFaults(i int) []*lab.Fault {
+	var all []*lab.Fault
 	for _, f := range in.faults {
 		if f.Stream != nil && slices.Contains(f.Target.Hosts, i) {
-			all = append(all, lab.StreamFault{Fault: f.Fault, Bit: f.bit})
+			all = append(all, f)
 		}
 	}
 	return all
@@ -48,10 +50,10 @@ func (in *internet) httpFaults(h http.Handler, i int) http.Handler {
 			continue
 		}
 		bites := func(r *http.Request) bool {
-			if !in.active(f) || !matches(f.HTTP, r) {
+			if !in.active(f) || !matches(f.HTTP, r) || !f.Picks(in.world.Hosts[i].Name) {
 				return false
 			}
-			f.bit.Add(1)
+			f.Bit.Add(1)
 			return true
 		}
 		h = fakeupstream.When(bites, wrong(f.HTTP))(h)

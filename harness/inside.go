@@ -90,7 +90,7 @@ func (in *internet) facts(e ending) *record.Cell {
 	c.ClientCPU, c.MaxRSS = record.Seconds(e.usage.CPU.Seconds()), e.usage.MaxRSS
 	c.Modules = downloaded(in.universe, c.Requests)
 	for _, f := range in.faults {
-		c.Faults = append(c.Faults, record.FaultCount{Fault: f.String(), Bit: f.bit.Load()})
+		c.Faults = append(c.Faults, record.FaultCount{Fault: f.String(), Bit: f.Bit.Load()})
 	}
 	if e.outcome == record.Hang {
 		c.Waiting = in.waiting(c)

@@ -12,7 +12,6 @@ import (
 	"net/netip"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/simrun/simrun/dnsfake"
@@ -31,7 +30,7 @@ type internet struct {
 	network        *lab.Network
 	hosts          []lab.Host       // name servers first, then the world's hosts, one of each name
 	index          map[string]int   // of a host's name in hosts
-	faults         []runningFault   // in the order of the scenario
+	faults         []*lab.Fault     // in the order of the scenario
 	log            fakeupstream.Log // of all requests
 	tcpDNS         queryLog         // queries over TCP, which the packet link does not follow
 	byAddr         map[netip.AddrPort]*service
@@ -59,12 +58,6 @@ func (in *internet) failed() error {
 	return in.failure
 }
 
-// A runningFault is a declared fault and how often it bit.
-type runningFault struct {
-	*scenarios.Fault
-	bit *atomic.Int64
-}
-
 // A service is what listens on one port of one host. Its server starts with the first connection.
 type service struct {
 	host   *scenarios.Host
@@ -79,7 +72,7 @@ func newInternet(s *spec) (*internet, error) {
 	in := &internet{world: s.World, keys: s.Keys, trees: s.Trees, universe: s.Universe, seed: s.Seed,
 		index: map[string]int{}, byAddr: map[netip.AddrPort]*service{}, dbs: map[string]*fakeupstream.ChecksumDB{}}
 	for i := range s.Faults {
-		in.faults = append(in.faults, runningFault{&s.Faults[i], new(atomic.Int64)})
+		in.faults = append(in.faults, lab.NewFault(&s.Faults[i], s.Seed))
 	}
 	in.placeHosts()
 	network, err := lab.NewNetwork(lab.Config{Hosts: in.hosts, Faults: in.packetFaults(), Seed: s.Seed})
@@ -139,7 +132,7 @@ func (in *internet) packetFaults() []lab.PacketFault {
 		if f.Packet == nil {
 			continue
 		}
-		p := lab.PacketFault{Fault: f.Fault, Bit: f.bit}
+		p := lab.PacketFault{Fault: f}
 		for _, i := range f.Target.Nameserver {
 			p.At = append(p.At, lab.Place{Host: in.index["ns:"+in.world.Nameservers[i].Name]})
 		}
@@ -153,7 +146,7 @@ func (in *internet) packetFaults() []lab.PacketFault {
 }
 
 // active reports whether a fault is in force now.
-func (in *internet) active(f runningFault) bool { return f.Active(in.network.Since()) }
+func (in *internet) active(f *lab.Fault) bool { return f.Active(in.network.Since()) }
 
 // serveNames starts the name servers.
 func (in *internet) serveNames() error {

@@ -35,8 +35,9 @@ type check struct {
 	about  string
 	probe  probe
 	shows  func(sighting) bool
-	partly bool // only some of the tries show the fault
-	absent bool // the fault is not in force at the time of the probe
+	partly bool               // only some of the tries show the fault
+	absent bool               // the fault is not in force at the time of the probe
+	picks  func(try int) bool // which tries show the fault, from 1 on; nil means all, or some if partly is set
 }
 
 // TestFaultsAreThere runs an independent client, which is not the go command, in every scenario of the
@@ -159,6 +160,13 @@ func (c *check) verify(t *testing.T, with, without []sighting) {
 		}
 		return
 	}
+	if c.picks != nil {
+		for i, s := range with {
+			assert.Equal(t, c.picks(i+1), c.shows(s), "%s: try %d: %+v", c.about, i+1, s)
+			assert.True(t, c.picks(i+1) || s.well(), "%s: try %d is not well: %+v", c.about, i+1, s)
+		}
+		return
+	}
 	if c.partly {
 		seen := count(with, c.shows)
 		assert.Positive(t, seen, "%s: tries of %d that show the fault", c.about, len(with))
@@ -225,18 +233,43 @@ func checksOf(s *scenarios.Scenario, u *fakeupstream.Universe) ([]check, error) 
 		if err != nil {
 			return nil, fmt.Errorf("the fault %q has no probe: %w", f, err)
 		}
+		if f.Selective() {
+			own = own[:1] // more of them would count each other's connections
+		}
 		for _, c := range own {
 			c.fault, c.about = f.String(), f.String()+": "+c.about
-			all = append(all, c.onTimeline(f)...)
+			all = append(all, c.selective(f).onTimeline(f)...)
 		}
 	}
 	return all, nil
 }
 
-// onTimeline returns the check within the time of a fault, and its negations before and after.
+// selective returns the check with so many tries, one after the other, that some meet a fault that is about
+// some only and others do not.
+func (c check) selective(f *scenarios.Fault) check {
+	switch {
+	case f.Share > 0:
+		c.partly, c.probe.Flock = true, true
+		c.probe.Times = max(triesToMeet(float64(f.Share)), triesToMeet(1-float64(f.Share)))
+	case f.Selective():
+		c.probe.Times, c.probe.Flock = max(f.First, f.Nth)+2, false
+		c.picks = func(try int) bool { return (f.First == 0 || try <= f.First) && (f.Nth == 0 || try%f.Nth == 0) }
+	}
+	return c
+}
+
+// onTimeline returns the check within the time of a fault, and its negations before, after and between.
 func (c check) onTimeline(f *scenarios.Fault) []check {
 	all := []check{c}
 	all[0].probe.At = f.From
+	if f.Every > 0 {
+		all[0].probe.Limit = min(c.probe.Limit, f.For/time.Duration(c.probe.rounds()+1))
+		again, between := all[0], c
+		again.probe.At += f.Every
+		between.probe.At, between.probe.Times, between.absent = f.From+f.For, 1, true
+		between.probe.Limit = f.Every - f.For
+		all = append(all, again, between)
+	}
 	if f.Until > 0 {
 		all[0].probe.Limit = min(c.probe.Limit, (f.Until-f.From)/time.Duration(c.probe.rounds()+1))
 		after := c

@@ -23,6 +23,11 @@ func (f *Fault) String() string {
 	}
 	w.add("from", f.From)
 	w.add("until", f.Until)
+	w.add("every", f.Every)
+	w.add("for", f.For)
+	w.add("first", f.First)
+	w.add("nth", f.Nth)
+	w.add("share", f.Share)
 	return strings.Join(w, " ")
 }
 

@@ -82,7 +82,7 @@ func TestLanguageExamples(t *testing.T) {
 	}
 	lib, err := Load([]string{dir}, Options{Vars: map[string]string{"go-sumdb": "sum.example"}})
 	require.NoError(t, err)
-	assert.Len(t, lib.Scenarios, 3)
+	assert.Len(t, lib.Scenarios, 4)
 	assert.Len(t, lib.Configs, 1)
 	assert.Len(t, lib.Projects, 2)
 	for heading, schema := range sections {

@@ -51,9 +51,7 @@ func (d *decoder) fault(n ast.Node, w *World) Fault {
 	if d.mapping(n, f.Pos, "a fault", faultFields(&f)) {
 		d.checkLayer(&f)
 	}
-	if f.Until > 0 && f.Until <= f.From {
-		d.failf(f.Pos, "fault is never in force: it ends at %v and begins at %v", f.Until, f.From)
-	}
+	d.checkTimeline(&f)
 	if w != nil && f.Target.Pattern != "" {
 		at := f.Pos
 		if n := keyNode(n.(*ast.MappingNode), "host"); n != nil {
@@ -62,6 +60,22 @@ func (d *decoder) fault(n ast.Node, w *World) Fault {
 		d.resolve(&f.Target, w, at)
 	}
 	return f
+}
+
+// checkTimeline checks that a fault is in force at some time.
+func (d *decoder) checkTimeline(f *Fault) {
+	switch {
+	case f.Until > 0 && f.Until <= f.From:
+		d.failf(f.Pos, "fault is never in force: it ends at %v and begins at %v", f.Until, f.From)
+	case f.Every > 0 && f.For == 0:
+		d.failf(f.Pos, "`every:` needs `for:`, which says how long the fault stays each time")
+	case f.For > 0 && f.Every == 0:
+		d.failf(f.Pos, "`for:` needs `every:`, which says how often the fault comes back; `until:` ends it for good")
+	case f.Every > 0 && f.For >= f.Every:
+		d.failf(f.Pos, "fault never ends: it comes back every %v and stays for %v", f.Every, f.For)
+	case f.First > 0 && f.Nth > f.First:
+		d.failf(f.Pos, "`nth: %d` picks none of the `first: %d`", f.Nth, f.First)
+	}
 }
 
 // checkLayer checks that a fault has one layer, and one that is there at its target: the servers are
@@ -177,7 +191,7 @@ func (d *decoder) checkContradictions(faults []Fault) {
 	for i := range faults {
 		for j := range i {
 			a, b := &faults[j], &faults[i]
-			if !overlap(a.Target, b.Target) || !overlapInTime(a, b) || sameEffect(a, b) {
+			if !overlap(a.Target, b.Target) || !overlapInTime(a, b) || sameEffect(a, b) || a.takesTurns() || b.takesTurns() {
 				continue
 			}
 			if what := contradiction(a, b); what != "" {
@@ -197,6 +211,9 @@ func sameEffect(a, b *Fault) bool {
 	return reflect.DeepEqual(a.Packet, b.Packet) && reflect.DeepEqual(a.Stream, b.Stream) &&
 		reflect.DeepEqual(a.DNS, b.DNS) && reflect.DeepEqual(a.HTTP, b.HTTP)
 }
+
+// takesTurns reports whether the fault leaves some of its time or of what it meets to others.
+func (f *Fault) takesTurns() bool { return f.Every > 0 || f.Selective() }
 
 func overlapInTime(a, b *Fault) bool {
 	const forever = 1<<63 - 1

@@ -91,6 +91,13 @@ type Fault struct {
 	Target Target
 	From   time.Duration // from the start of the go command
 	Until  time.Duration // 0 means for ever
+	Every  time.Duration // from From on, the fault comes back so often; 0 means that it stays
+	For    time.Duration // and stays for so long each time
+
+	// Which of the connections, queries or requests that it meets while it is in force.
+	First int      // only so many; 0 means all
+	Nth   int      // only each so-manieth; 0 means each
+	Share Fraction // only so many of them, drawn at random; 0 means all
 
 	Packet *PacketFault
 	Stream *StreamFault
@@ -102,8 +109,15 @@ type Fault struct {
 
 // Active reports whether the fault is in force at a time since the start of the go command.
 func (f *Fault) Active(at time.Duration) bool {
-	return at >= f.From && (f.Until == 0 || at < f.Until)
+	if at < f.From || f.Until != 0 && at >= f.Until {
+		return false
+	}
+	return f.Every == 0 || (at-f.From)%f.Every < f.For
 }
+
+// Selective reports whether the fault is about some only of the connections, queries or requests that it
+// meets.
+func (f *Fault) Selective() bool { return f.First > 0 || f.Nth > 0 || f.Share > 0 }
 
 // Layer returns the key that the fault was declared under, such as "packet".
 func (f *Fault) Layer() string {

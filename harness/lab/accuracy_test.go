@@ -15,7 +15,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -71,7 +70,7 @@ type shootingRange struct {
 	rangeOrder
 	network *Network
 	addrs   []netip.Addr
-	bit     atomic.Int64
+	fault   *Fault
 
 	mu   sync.Mutex  // guards what follows
 	sunk []time.Time // of the datagrams that came to sinkPort
@@ -99,8 +98,9 @@ func (r *shootingRange) open() (err error) {
 	}
 	r.addrs = HostAddrs(0, r.Family)
 	host := Host{Name: "a.test", Addrs: r.addrs, TCP: []uint16{connectPort}, UDP: []uint16{echoPort, numberPort, syncPort, sinkPort}, Link: r.Link}
-	fault := PacketFault{Fault: &scenarios.Fault{Packet: &r.Fault}, At: []Place{{Host: 0, Port: connectPort}, {Host: 0, Port: numberPort}}, Bit: &r.bit}
-	r.network, err = NewNetwork(Config{Hosts: []Host{host}, Faults: []PacketFault{fault}, Seed: r.Seed})
+	r.fault = NewFault(&scenarios.Fault{Packet: &r.Fault}, r.Seed)
+	at := []Place{{Host: 0, Port: connectPort}, {Host: 0, Port: numberPort}}
+	r.network, err = NewNetwork(Config{Hosts: []Host{host}, Faults: []PacketFault{{Fault: r.fault, At: at}}, Seed: r.Seed})
 	if err != nil {
 		return err
 	}
@@ -373,7 +373,7 @@ func sendDatagrams(r *shootingRange) (d datagrams, err error) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	d.Came, d.Bit = r.came, r.bit.Load()
+	d.Came, d.Bit = r.came, r.fault.Bit.Load()
 	return d, nil
 }
 

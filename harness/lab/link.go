@@ -145,7 +145,7 @@ func (l *link) reply(s *site, p packet, buf []byte, sent time.Duration) {
 // forward decides what becomes of a packet and delivers it now or later.
 func (l *link) forward(on *lane, p packet, c parcel) {
 	since, begun := l.at(c.sent)
-	due, ok := on.admit(l.track.next(c.flow, on.up), p, len(c.buf), c.sent, since, begun)
+	due, ok := on.admit(l.track.next(c.flow, on.up), p, c, since, begun)
 	if !ok {
 		l.release(c.buf)
 		return
@@ -212,7 +212,7 @@ func (l *link) arrive(c parcel) {
 		return
 	}
 	p, _ := parse(c.buf)
-	if answer, refused := l.refuse(c.site, p, c.buf); refused {
+	if answer, refused := l.refuse(c, p); refused {
 		l.release(c.buf)
 		if a, ok := parse(answer); ok {
 			l.reply(c.site, a, answer, max(c.due, c.sent))
@@ -238,11 +238,12 @@ func (l *link) release(buf []byte) {
 
 // refuse says whether a site turns a packet away, by a fault or because nothing listens, and the answer.
 // The answer is empty where a standard forbids one.
-func (l *link) refuse(s *site, p packet, whole []byte) (answer []byte, refused bool) {
+func (l *link) refuse(c parcel, p packet) (answer []byte, refused bool) {
+	s, whole := c.site, c.buf
 	since, begun := l.at(l.now())
 	for _, f := range s.rejects {
-		if begun && f.Active(since) && f.covers(p) {
-			f.bit.Add(1)
+		if begun && f.Active(since) && f.covers(p) && f.takes(c.flow) {
+			f.Bit.Add(1)
 			return rejection(f.Packet.Reject, p, whole), true
 		}
 	}
@@ -295,11 +296,32 @@ type lane struct {
 	last time.Duration
 }
 
-// A packetFault is a declared packet fault in one place, and how often it bit.
+// A packetFault is a packet fault at one host.
 type packetFault struct {
-	*scenarios.Fault
+	*Fault
 	ports []uint16 // empty means all
-	bit   *atomic.Int64
+
+	mu     sync.Mutex // guards chosen
+	chosen map[*flow]bool
+}
+
+// takes reports whether the fault is about the flow of a packet. That is decided at the first packet of the
+// flow that meets the fault while it is in force.
+func (f *packetFault) takes(c *flow) bool {
+	if !f.Selective() {
+		return true
+	}
+	if c == nil {
+		return false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	chosen, met := f.chosen[c]
+	if !met {
+		chosen = f.Picks(c.site.name)
+		f.chosen[c] = chosen
+	}
+	return chosen
 }
 
 // covers reports whether the fault is about this packet.
@@ -324,7 +346,7 @@ func (f *packetFault) shapes() bool {
 
 // admit decides when a packet arrives at the end of the lane, or that it never does.
 // The draw identifies the packet, so that the same packets of a run are lost whatever their timing.
-func (n *lane) admit(draw uint64, p packet, size int, now, since time.Duration, begun bool) (due time.Duration, ok bool) {
+func (n *lane) admit(draw uint64, p packet, c parcel, since time.Duration, begun bool) (due time.Duration, ok bool) {
 	loss, delay, jitter := n.link.Loss, n.link.RTT/2, n.link.Jitter
 	if !n.up {
 		delay = n.link.RTT - delay
@@ -334,11 +356,11 @@ func (n *lane) admit(draw uint64, p packet, size int, now, since time.Duration, 
 		return 0, false
 	}
 	for i, f := range n.faults {
-		if !begun || !f.Active(since) || !f.covers(p) {
+		if !begun || !f.Active(since) || !f.covers(p) || !f.takes(c.flow) {
 			continue
 		}
 		if f.Packet.Loss > 0 && chance(n.seed, draw, uint64(i)+2) < float64(f.Packet.Loss) {
-			f.bit.Add(1)
+			f.Bit.Add(1)
 			return 0, false
 		}
 		delay += f.Packet.Delay
@@ -350,13 +372,13 @@ func (n *lane) admit(draw uint64, p packet, size int, now, since time.Duration, 
 			queue = f.Packet.Queue
 		}
 		if f.shapes() {
-			f.bit.Add(1)
+			f.Bit.Add(1)
 		}
 	}
 	if jitter > 0 {
 		delay += time.Duration((2*chance(n.seed, draw, 1) - 1) * float64(jitter))
 	}
-	return n.enqueue(size, now, max(delay, 0), rate, queue)
+	return n.enqueue(len(c.buf), c.sent, max(delay, 0), rate, queue)
 }
 
 // enqueue passes a packet through the bottleneck of the lane: a transmitter of a rate behind a queue.

@@ -22,8 +22,9 @@ func testSite(seed uint64, l scenarios.Link, faults ...*scenarios.Fault) (*site,
 		Addrs: []netip.Addr{hostPort4.Addr(), hostPort6.Addr()}}}}
 	var bits []*atomic.Int64
 	for _, f := range faults {
-		bits = append(bits, new(atomic.Int64))
-		c.Faults = append(c.Faults, PacketFault{Fault: f, At: []Place{{}}, Bit: bits[len(bits)-1]})
+		running := NewFault(f, seed)
+		bits = append(bits, &running.Bit)
+		c.Faults = append(c.Faults, PacketFault{Fault: running, At: []Place{{}}})
 	}
 	return sites(c)[hostPort4.Addr()], bits
 }
@@ -80,7 +81,7 @@ func TestAdmit(t *testing.T) {
 			if p.src.Port() == 443 {
 				on = &s.down
 			}
-			due, ok := on.admit(1, p, len(test.packet), 0, max(test.since, 0), test.since >= 0)
+			due, ok := on.admit(1, p, parcel{buf: test.packet}, max(test.since, 0), test.since >= 0)
 			assert.Equal(t, test.want >= 0, ok, "admitted")
 			if ok {
 				assert.Equal(t, test.want, due)
@@ -94,7 +95,7 @@ func TestAdmit(t *testing.T) {
 
 func TestPlaces(t *testing.T) {
 	at := func(places ...Place) *packetFault {
-		c := Config{Hosts: make([]Host, 2), Faults: []PacketFault{{Fault: fault(scenarios.PacketFault{Loss: 1}), At: places}}}
+		c := Config{Hosts: make([]Host, 2), Faults: []PacketFault{{Fault: NewFault(fault(scenarios.PacketFault{Loss: 1}), 1), At: places}}}
 		c.Hosts[1].Addrs = []netip.Addr{hostPort4.Addr()}
 		s := sites(c)[hostPort4.Addr()]
 		if len(s.up.faults) == 0 {
@@ -126,7 +127,7 @@ func TestLossIsDrawnFromTheSeed(t *testing.T) {
 			on = &s.down
 		}
 		for i := range packets {
-			if _, ok := on.admit(uint64(i), p, 44, 0, 0, true); !ok {
+			if _, ok := on.admit(uint64(i), p, parcel{buf: make([]byte, 44)}, 0, true); !ok {
 				which = append(which, i)
 			}
 		}
@@ -147,7 +148,7 @@ func TestJitterIsUniformAndKeepsTheOrder(t *testing.T) {
 	var sum time.Duration
 	for i := range packets {
 		now := time.Duration(i) * every
-		due, ok := s.up.admit(uint64(i), p, 40, now, 0, true)
+		due, ok := s.up.admit(uint64(i), p, parcel{buf: make([]byte, 40), sent: now}, 0, true)
 		require.True(t, ok)
 		delay := due - now
 		require.GreaterOrEqual(t, delay, 20*ms)
@@ -159,7 +160,7 @@ func TestJitterIsUniformAndKeepsTheOrder(t *testing.T) {
 	s, _ = testSite(1, scenarios.Link{RTT: 60 * ms, Jitter: 30 * ms})
 	last := time.Duration(0)
 	for i := range packets {
-		due, _ := s.up.admit(uint64(i), p, 40, time.Duration(i)*ms, 0, true)
+		due, _ := s.up.admit(uint64(i), p, parcel{buf: make([]byte, 40), sent: time.Duration(i) * ms}, 0, true)
 		require.GreaterOrEqual(t, due, last, "packet %d overtakes", i)
 		last = due
 	}
@@ -271,7 +272,7 @@ func TestRefuse(t *testing.T) {
 			if test.begun {
 				l.begun.Store(1)
 			}
-			answer, refused := l.refuse(s, parsed(t, test.packet), test.packet)
+			answer, refused := l.refuse(parcel{site: s, buf: test.packet}, parsed(t, test.packet))
 			assert.Equal(t, test.want, describeAnswer(t, answer, refused))
 			assert.Equal(t, test.bit, bits[0].Load())
 		})

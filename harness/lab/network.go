@@ -9,7 +9,6 @@ import (
 	"os"
 	"runtime"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -54,11 +53,10 @@ func HostAddrs(number int, family scenarios.Family) []netip.Addr {
 	return addrs
 }
 
-// A PacketFault is a declared packet fault in the places that it is about.
+// A PacketFault is a packet fault in the places that it is about.
 type PacketFault struct {
-	Fault *scenarios.Fault
+	Fault *Fault
 	At    []Place
-	Bit   *atomic.Int64 // packets that it changed
 }
 
 // A Place is a host, by index, and a port of it; 0 means all ports.
@@ -142,7 +140,7 @@ func sites(c Config) map[netip.Addr]*site {
 	}
 	for _, f := range c.Faults {
 		for host, ports := range portsByHost(f.At) {
-			all[host].add(&packetFault{Fault: f.Fault, ports: ports, bit: f.Bit})
+			all[host].add(&packetFault{Fault: f.Fault, ports: ports, chosen: map[*flow]bool{}})
 		}
 	}
 	return byAddr

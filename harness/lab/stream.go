@@ -20,19 +20,13 @@ import (
 	"github.com/simrun/simrun/scenarios"
 )
 
-// A StreamFault is a declared stream fault at one host and port, and how often it bit.
-type StreamFault struct {
-	Fault *scenarios.Fault
-	Bit   *atomic.Int64 // connections that it applied to
-}
-
 // A StreamLink carries the connections of one host and port through toxiproxy's toxics on their way to a
 // server. A toxic applies to the connections that are opened while its fault is in force.
 // It may be used concurrently.
 type StreamLink struct {
 	name   string
 	seed   uint64
-	faults []StreamFault
+	faults []*Fault
 	since  func() (time.Duration, bool)
 	server *toxiproxy.ApiServer
 	opened atomic.Uint64
@@ -41,7 +35,7 @@ type StreamLink struct {
 // NewStreamLink returns the stream link of one host and port. A connection's share of a toxic with a
 // toxicity is drawn from the seed and the connection's number, so that it is the same in each run;
 // toxiproxy's own draws (jitter of latency, variation of slicer) are not seeded.
-func (n *Network) NewStreamLink(name string, seed uint64, faults []StreamFault) *StreamLink {
+func (n *Network) NewStreamLink(name string, seed uint64, faults []*Fault) *StreamLink {
 	return &StreamLink{
 		name: name, seed: hash(seed, name, "stream"), faults: faults,
 		since:  func() (time.Duration, bool) { return n.link.at(n.link.now()) },
@@ -63,13 +57,13 @@ func (l *StreamLink) Connect(client net.Conn) (net.Conn, error) {
 	resets := false
 	for i, f := range l.faults {
 		since, begun := l.since()
-		if !begun || !f.Fault.Active(since) || chance(l.seed, number, uint64(i)) >= float64(f.Fault.Stream.Toxicity) {
+		if !begun || !f.Active(since) || !f.Picks(l.name) || chance(l.seed, number, uint64(i)) >= float64(f.Stream.Toxicity) {
 			continue
 		}
-		if err := addToxic(proxy, i, f.Fault.Stream); err != nil {
+		if err := addToxic(proxy, i, f.Stream); err != nil {
 			return nil, err
 		}
-		resets = resets || f.Fault.Stream.Type == "reset_peer"
+		resets = resets || f.Stream.Type == "reset_peer"
 		f.Bit.Add(1)
 	}
 	near, far, err := pipe(client, resets)

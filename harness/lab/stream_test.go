@@ -30,11 +30,11 @@ func toxic(kind string, attributes map[string]int64) *scenarios.Fault {
 }
 
 func streamLink(seed uint64, faults ...*scenarios.Fault) (*StreamLink, []*atomic.Int64) {
-	var all []StreamFault
+	var all []*Fault
 	var bits []*atomic.Int64
 	for _, f := range faults {
-		bits = append(bits, new(atomic.Int64))
-		all = append(all, StreamFault{Fault: f, Bit: bits[len(bits)-1]})
+		all = append(all, NewFault(f, seed))
+		bits = append(bits, &all[len(all)-1].Bit)
 	}
 	return begunNetwork().NewStreamLink("a.test:443", seed, all), bits
 }
