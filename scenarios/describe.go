@@ -71,15 +71,6 @@ func (s *StreamFault) describe(w *words) {
 	}
 }
 
-func (d *DNSFault) describe(w *words) {
-	w.add("name", d.Name)
-	w.add("type", d.Type)
-	w.add("delay", d.Delay)
-	w.add("jitter", d.Jitter)
-	w.add("drop", d.Drop)
-	w.add("answer", d.Answer)
-}
-
 func (h *HTTPFault) describe(w *words) {
 	w.add("path", h.Path)
 	w.add("method", h.Method)

@@ -35,8 +35,6 @@ var (
 	familyValue    = oneOf("family", FamilyDual, FamilyIPv4, FamilyIPv6)
 	directionValue = oneOf("direction", DirectionBoth, DirectionUp, DirectionDown)
 	rejectValue    = oneOf("reject", RejectRST, RejectHost, RejectPort, RejectAdmin, RejectNetwork)
-	rcodeValue     = oneOf("answer", RcodeNXDomain, RcodeServFail, RcodeRefused, RcodeNoData)
-	queryTypeValue = oneOf("type", "A", "AAAA")
 	streamValue    = oneOf("stream", "upstream", "downstream")
 	outcomeValue   = oneOf("outcome", "ok", "error", "hang")
 )
@@ -149,17 +147,6 @@ func streamFields(f *StreamFault, attributes *ast.Node) fields {
 		"stream":     set(&f.Stream, streamValue),
 		"toxicity":   set(&f.Toxicity, shareValue),
 		"attributes": {shape: attributesShape, read: func(_ *decoder, n ast.Node) { *attributes = n }},
-	}
-}
-
-func dnsFields(f *DNSFault) fields {
-	return fields{
-		"name":   set(&f.Name, textValue),
-		"type":   set(&f.Type, queryTypeValue),
-		"delay":  set(&f.Delay, durationValue),
-		"jitter": set(&f.Jitter, durationValue),
-		"drop":   set(&f.Drop, fractionValue),
-		"answer": set(&f.Answer, rcodeValue),
 	}
 }
 

@@ -158,19 +158,6 @@ func checkPacket(d *decoder, f *PacketFault, pos Position) {
 	}
 }
 
-func checkDNS(d *decoder, f *DNSFault, pos Position) {
-	bare := *f
-	bare.Name, bare.Type = "", ""
-	switch {
-	case bare == DNSFault{}:
-		d.failf(pos, "dns fault changes nothing")
-	case f.Jitter > f.Delay:
-		d.failf(pos, "jitter %v is more than the delay %v", f.Jitter, f.Delay)
-	case f.Answer != "" && f.Drop == 1:
-		d.failf(pos, "`answer:` and `drop: 100%%` contradict each other")
-	}
-}
-
 func checkHTTP(d *decoder, f *HTTPFault, pos Position) {
 	bare := *f
 	bare.Path, bare.Method = "", ""
@@ -234,9 +221,7 @@ func contradiction(a, b *Fault) string {
 	case a.Packet != nil && b.Packet != nil:
 		return packetContradiction(a.Packet, b.Packet)
 	case a.DNS != nil && b.DNS != nil:
-		if a.DNS.Answer != "" && b.DNS.Answer != "" && a.DNS.Name == b.DNS.Name && a.DNS.Type == b.DNS.Type {
-			return "set `answer`"
-		}
+		return dnsContradiction(a.DNS, b.DNS)
 	case a.HTTP != nil && b.HTTP != nil:
 		return httpContradiction(a.HTTP, b.HTTP)
 	}

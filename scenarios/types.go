@@ -183,27 +183,6 @@ type StreamFault struct {
 	Attributes map[string]int64 // toxiproxy's own attributes in its own units
 }
 
-// A DNSFault changes what a name server answers.
-type DNSFault struct {
-	Name   string        // glob over the names asked for; empty means all
-	Type   string        // A or AAAA; empty means all
-	Delay  time.Duration // before the answer
-	Jitter time.Duration // uniform, to either side of Delay
-	Drop   Fraction      // share of the queries that get no answer
-	Answer Rcode         // instead of the true answer
-}
-
-// An Rcode is a DNS answer without records.
-type Rcode string
-
-// The answers of the language.
-const (
-	RcodeNXDomain Rcode = "nxdomain"
-	RcodeServFail Rcode = "servfail"
-	RcodeRefused  Rcode = "refused"
-	RcodeNoData   Rcode = "nodata" // NOERROR and an empty answer
-)
-
 // An HTTPFault changes what an HTTP server of any role answers.
 type HTTPFault struct {
 	Path       string        // glob over the URL path, "*" also matches "/"; empty means all
