@@ -4,6 +4,8 @@ package harness
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"os"
 	"runtime"
@@ -125,7 +127,7 @@ func privateHosts(all []*scenarios.Scenario) []string {
 }
 
 func describe(s *scenarios.Scenario) record.Scenario {
-	r := record.Scenario{Name: s.Name, About: s.About, World: s.World.Name, Weight: s.Weight, File: s.Pos.File}
+	r := record.Scenario{Name: s.Name, About: s.About, World: s.World.Name, Weight: s.Weight, File: s.Pos.File, Digest: s.Digest()}
 	for i := range s.Faults {
 		r.Faults = append(r.Faults, s.Faults[i].String())
 	}
@@ -157,13 +159,23 @@ func (p *Plan) describeProject(project *scenarios.Project, u *fakeupstream.Unive
 	if slices.ContainsFunc(p.header.Projects, func(r record.Project) bool { return r.Name == project.Name }) {
 		return
 	}
-	r := record.Project{Name: project.Name, Run: project.Run}
+	r := record.Project{Name: project.Name, Run: project.Run, Digest: projectDigest(project, u)}
 	for _, m := range u.Modules {
 		if m.Private && !slices.Contains(r.Private, m.Path) {
 			r.Private = append(r.Private, m.Path)
 		}
 	}
 	p.header.Projects = append(p.header.Projects, r)
+}
+
+// projectDigest hashes what makes one project another: its command, and the modules that it finds.
+func projectDigest(project *scenarios.Project, u *fakeupstream.Universe) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%q\n", project.Run)
+	for _, m := range u.Modules {
+		fmt.Fprintf(h, "%q\n", []string{m.Path, m.Version, m.Sum, m.GoModSum})
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
 }
 
 // add appends a cell.

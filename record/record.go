@@ -57,6 +57,7 @@ type Scenario struct {
 	Faults []string      `json:"faults,omitempty"` // each as one line of text, in the order of the file
 	Expect []Expectation `json:"expect,omitempty"`
 	File   string        `json:"file,omitempty"`
+	Digest string        `json:"digest,omitempty"` // of its world and faults: the same in two runs if those are
 }
 
 // An Expectation is what a scenario's file says of the configs whose names match a glob.
@@ -81,6 +82,7 @@ type Project struct {
 	Name    string   `json:"name"`
 	Run     []string `json:"run"`
 	Private []string `json:"private,omitempty"` // paths of its private modules
+	Digest  string   `json:"digest,omitempty"`  // of its command and modules: the same in two runs if those are
 }
 
 // Seconds is a length of time in seconds. It is rounded to microseconds when it is written.
