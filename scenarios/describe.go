@@ -44,17 +44,6 @@ func (w *words) add(key string, value any) {
 	}
 }
 
-func (p *PacketFault) describe(w *words) {
-	w.add("loss", p.Loss)
-	w.add("delay", p.Delay)
-	w.add("jitter", p.Jitter)
-	w.add("rate", p.Rate)
-	w.add("queue", p.Queue)
-	w.add("reject", p.Reject)
-	w.add("direction", p.Direction)
-	w.add("family", p.Family)
-}
-
 func (s *StreamFault) describe(w *words) {
 	w.add("type", s.Type)
 	w.add("stream", s.Stream)

@@ -31,12 +31,10 @@ var (
 	weightValue       = scalar[float64]{parse: parseWeight, shape: shape{"type": "number", "exclusiveMinimum": 0}}
 	wholeSecondsValue = scalar[time.Duration]{parse: parseWholeSeconds, shape: durationValue.shape}
 
-	roleValue      = oneOf("role", RoleModuleProxy, RoleChecksumDB, RoleVCS, RoleForwardProxy)
-	familyValue    = oneOf("family", FamilyDual, FamilyIPv4, FamilyIPv6)
-	directionValue = oneOf("direction", DirectionBoth, DirectionUp, DirectionDown)
-	rejectValue    = oneOf("reject", RejectRST, RejectHost, RejectPort, RejectAdmin, RejectNetwork)
-	streamValue    = oneOf("stream", "upstream", "downstream")
-	outcomeValue   = oneOf("outcome", "ok", "error", "hang")
+	roleValue    = oneOf("role", RoleModuleProxy, RoleChecksumDB, RoleVCS, RoleForwardProxy)
+	familyValue  = oneOf("family", FamilyDual, FamilyIPv4, FamilyIPv6)
+	streamValue  = oneOf("stream", "upstream", "downstream")
+	outcomeValue = oneOf("outcome", "ok", "error", "hang")
 )
 
 var (
@@ -124,19 +122,6 @@ func faultFields(f *Fault) fields {
 		"stream": streamField(f),
 		"dns":    setMapping(&f.DNS, "a dns fault", dnsFields, checkDNS),
 		"http":   setMapping(&f.HTTP, "an http fault", httpFields, checkHTTP),
-	}
-}
-
-func packetFields(f *PacketFault) fields {
-	return fields{
-		"loss":      set(&f.Loss, fractionValue),
-		"delay":     set(&f.Delay, durationValue),
-		"jitter":    set(&f.Jitter, durationValue),
-		"rate":      set(&f.Rate, rateValue),
-		"queue":     set(&f.Queue, sizeValue),
-		"reject":    set(&f.Reject, rejectValue),
-		"direction": set(&f.Direction, directionValue),
-		"family":    set(&f.Family, familyValue),
 	}
 }
 

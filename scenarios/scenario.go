@@ -145,19 +145,6 @@ func streamField(f *Fault) field {
 	}
 }
 
-func checkPacket(d *decoder, f *PacketFault, pos Position) {
-	bare := *f
-	bare.Direction, bare.Family = "", ""
-	switch {
-	case bare == PacketFault{}:
-		d.failf(pos, "packet fault changes nothing")
-	case f.Reject != "" && f.Direction == DirectionDown:
-		d.failf(pos, "`reject:` looks at what the client sends; `direction: down` leaves nothing to reject")
-	case f.Reject != "" && f.Loss == 1:
-		d.failf(pos, "`reject:` and `loss: 100%%` contradict each other")
-	}
-}
-
 func checkHTTP(d *decoder, f *HTTPFault, pos Position) {
 	bare := *f
 	bare.Path, bare.Method = "", ""
@@ -226,30 +213,6 @@ func contradiction(a, b *Fault) string {
 		return httpContradiction(a.HTTP, b.HTTP)
 	}
 	return ""
-}
-
-func packetContradiction(a, b *PacketFault) string {
-	sameWay := a.Direction.covers(b.Direction) || b.Direction.covers(a.Direction)
-	sameFamily := a.Family.covers(b.Family) || b.Family.covers(a.Family)
-	switch {
-	case !sameFamily || !sameWay:
-		return ""
-	case a.Rate != 0 && b.Rate != 0:
-		return "set `rate`"
-	case a.Queue != 0 && b.Queue != 0:
-		return "set `queue`"
-	case a.Reject != "" && b.Reject != "":
-		return "set `reject`"
-	}
-	return ""
-}
-
-func (d Direction) covers(other Direction) bool {
-	return d == other || d == DirectionBoth || d == ""
-}
-
-func (f Family) covers(other Family) bool {
-	return f == other || f == FamilyDual || f == ""
 }
 
 func httpContradiction(a, b *HTTPFault) string {

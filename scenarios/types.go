@@ -141,40 +141,6 @@ type Target struct {
 	Nameserver []int  // indexes into World.Nameservers
 }
 
-// A PacketFault changes the link to a host while it is in force.
-type PacketFault struct {
-	Loss      Fraction      // in addition to the link's own
-	Delay     time.Duration // one way, in addition to the link's own
-	Jitter    time.Duration // as Link.Jitter, in addition to the link's own
-	Rate      Rate          // instead of the link's own
-	Queue     Size          // instead of the link's own
-	Reject    Reject        // answer instead of forwarding
-	Direction Direction     // zero means both; Reject looks at what the client sends only
-	Family    Family        // zero means packets of both families
-}
-
-// A Direction is the way that packets go.
-type Direction string
-
-// The directions of the language. The zero value means DirectionBoth.
-const (
-	DirectionBoth Direction = "both"
-	DirectionUp   Direction = "up"   // from the client to the host
-	DirectionDown Direction = "down" // from the host to the client
-)
-
-// A Reject is the answer that a packet gets instead of being forwarded.
-type Reject string
-
-// The rejects of the language.
-const (
-	RejectRST     Reject = "rst"        // TCP reset; other packets as RejectPort
-	RejectHost    Reject = "icmp-host"  // destination unreachable: host
-	RejectPort    Reject = "icmp-port"  // destination unreachable: port
-	RejectAdmin   Reject = "icmp-admin" // destination unreachable: administratively prohibited
-	RejectNetwork Reject = "icmp-net"   // destination unreachable: network
-)
-
 // A StreamFault is a toxic of github.com/Shopify/toxiproxy under its own names.
 type StreamFault struct {
 	Type       string           // latency, bandwidth, slow_close, timeout, reset_peer, slicer, limit_data
