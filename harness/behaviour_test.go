@@ -28,11 +28,11 @@ type behaviours struct {
 	}
 }
 
-// A behaviour is one row: settings of the go command, what is wrong, and what it does then.
-type behaviour struct {
+// A Setting is one cell to run: settings of the go command, and what is wrong.
+type Setting struct {
 	ID        string
 	About     string
-	Note      string // where simrun and the experiments without it differ, and why
+	Note      string // where simrun and what is known without it differ, and why
 	World     string // of behaviours-worlds.yaml; empty means plain
 	Project   string // key of terrains
 	Run       []string
@@ -40,8 +40,13 @@ type behaviour struct {
 	Netrc     string
 	GitConfig string
 	Faults    []map[string]any // as in a scenario file
-	Unmet     bool             // the faults lie where the command must not go
-	Deadline  string           // empty means shortDeadline for what hangs, else longDeadline
+	Deadline  string           // empty means shortDeadline for a behaviour that hangs, else longDeadline
+}
+
+// A behaviour is one row: a setting, and what the go command does there.
+type behaviour struct {
+	Setting `yaml:",inline"`
+	Unmet   bool // the faults lie where the command must not go
 
 	Outcome  record.Outcome
 	Class    string   // failure class; empty means none
@@ -69,7 +74,12 @@ func TestBehaviours(t *testing.T) {
 	t.Parallel()
 	requireLab(t)
 	rows := readBehaviours(t).Rows
-	cells := runBehaviours(t, rows)
+	var settings []Setting
+	for _, row := range rows {
+		row.Deadline = row.deadline(t).String()
+		settings = append(settings, row.Setting)
+	}
+	cells := runSettings(t, settings)
 	for _, row := range rows {
 		t.Run(row.ID, func(t *testing.T) {
 			cell := cells[scenarioName(row.ID)]
@@ -107,27 +117,27 @@ func readBehaviours(t *testing.T) *behaviours {
 }
 
 // scenarioName is an id in the form of the scenario language.
-func scenarioName(id string) string { return strings.ToLower(id) }
+func scenarioName(id string) string { return strings.ReplaceAll(strings.ToLower(id), ".", "-") }
 
-// runBehaviours runs one cell per row and returns them by the names of their scenarios.
-func runBehaviours(t *testing.T, rows []behaviour) map[string]*record.Cell {
+// runSettings runs one cell for each setting and returns them by the names of their scenarios.
+func runSettings(t *testing.T, rows []Setting) map[string]*record.Cell {
 	t.Helper()
 	cells := map[string]*record.Cell{}
-	require.NoError(t, planBehaviours(t, rows).Run(t.Context(), func(c *record.Cell) error {
+	require.NoError(t, planSettings(t, rows).Run(t.Context(), func(c *record.Cell) error {
 		cells[c.Scenario] = c
 		return nil
 	}, nil))
 	return cells
 }
 
-// planBehaviours plans a cell of its own for each row: NewPlan would combine every scenario with every
+// planSettings plans a cell of its own for each setting: NewPlan would combine every scenario with every
 // config. What waits longest starts first.
-func planBehaviours(t *testing.T, rows []behaviour) *Plan {
+func planSettings(t *testing.T, rows []Setting) *Plan {
 	t.Helper()
 	g, err := FindGo(t.Context(), "")
 	require.NoError(t, err)
 	o := Options{Go: g, Vars: g.Vars(), Jobs: runtime.NumCPU(), Seed: 1}
-	lib := loadBehaviours(t, rows, o.Vars)
+	lib := loadSettings(t, rows, o.Vars)
 	o.Scenarios, o.Configs = lib.Scenarios, lib.Configs
 	p := &Plan{options: o, header: header(o)}
 	shared := stages{options: &o, keys: map[*scenarios.World]keys{}}
@@ -139,7 +149,7 @@ func planBehaviours(t *testing.T, rows []behaviour) *Plan {
 		project := &scenarios.Project{Name: row.Project, Run: row.Run}
 		p.describeProject(project, u)
 		p.add(0, s, project, lib.Configs[i], shared.over(t, u, s.World, project))
-		p.cells[i].spec.Timeout = row.deadline(t)
+		p.cells[i].spec.Timeout = row.timeout(t)
 	}
 	p.header.Cells = len(p.cells)
 	slices.SortStableFunc(p.cells, func(a, b planned) int { return int(b.spec.Timeout - a.spec.Timeout) })
@@ -160,19 +170,25 @@ func (s *stages) over(t *testing.T, u *fakeupstream.Universe, w *scenarios.World
 
 func (b *behaviour) deadline(t *testing.T) time.Duration {
 	t.Helper()
-	switch {
-	case b.Deadline != "":
-		d, err := time.ParseDuration(b.Deadline)
-		require.NoError(t, err, b.ID)
-		return d
-	case b.Outcome == record.Hang:
+	if b.Deadline == "" && b.Outcome == record.Hang {
 		return shortDeadline
 	}
-	return longDeadline
+	return b.timeout(t)
 }
 
-// loadBehaviours reads the rows as scenario i and config i of a library each.
-func loadBehaviours(t *testing.T, rows []behaviour, vars map[string]string) *scenarios.Library {
+// timeout returns the deadline of a setting's cell.
+func (s *Setting) timeout(t *testing.T) time.Duration {
+	t.Helper()
+	if s.Deadline == "" {
+		return longDeadline
+	}
+	d, err := time.ParseDuration(s.Deadline)
+	require.NoError(t, err, s.ID)
+	return d
+}
+
+// loadSettings reads the settings as scenario i and config i of a library each.
+func loadSettings(t *testing.T, rows []Setting, vars map[string]string) *scenarios.Library {
 	t.Helper()
 	dir := t.TempDir()
 	for i := range rows {
