@@ -85,6 +85,7 @@ func resolvConf(s *spec) string {
 // facts puts together what was seen of the cell.
 func (in *internet) facts(e ending) *record.Cell {
 	c := in.observe()
+	c.Started = in.network.Begun().UTC().Format(time.RFC3339Nano)
 	c.Outcome, c.Exit, c.Stderr = e.outcome, e.exit, e.stderr
 	c.Seconds = record.Seconds(e.took.Seconds())
 	c.ClientCPU, c.MaxRSS = record.Seconds(e.usage.CPU.Seconds()), e.usage.MaxRSS

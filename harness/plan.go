@@ -129,7 +129,9 @@ func privateHosts(all []*scenarios.Scenario) []string {
 func describe(s *scenarios.Scenario) record.Scenario {
 	r := record.Scenario{Name: s.Name, About: s.About, World: s.World.Name, Weight: s.Weight, File: s.Pos.File, Digest: s.Digest()}
 	for i := range s.Faults {
-		r.Faults = append(r.Faults, s.Faults[i].String())
+		f := &s.Faults[i]
+		r.Faults = append(r.Faults, f.String())
+		r.Windows = append(r.Windows, record.Window{From: seconds(f.From), Until: seconds(f.Until), Every: seconds(f.Every), For: seconds(f.For)})
 	}
 	if len(s.Faults) > 0 {
 		r.Layer = s.Faults[0].Layer()
@@ -144,6 +146,8 @@ func describe(s *scenarios.Scenario) record.Scenario {
 	}
 	return r
 }
+
+func seconds(d time.Duration) record.Seconds { return record.Seconds(d.Seconds()) }
 
 func thisHost() record.Host {
 	h := record.Host{OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.NumCPU()}

@@ -49,15 +49,25 @@ type Host struct {
 
 // A Scenario is what a report needs to know of a scenario.
 type Scenario struct {
-	Name   string        `json:"name"`
-	About  string        `json:"about,omitempty"`
-	World  string        `json:"world"`
-	Weight float64       `json:"weight"`
-	Layer  string        `json:"layer"`            // of its first fault; "" when nothing is wrong
-	Faults []string      `json:"faults,omitempty"` // each as one line of text, in the order of the file
-	Expect []Expectation `json:"expect,omitempty"`
-	File   string        `json:"file,omitempty"`
-	Digest string        `json:"digest,omitempty"` // of its world and faults: the same in two runs if those are
+	Name    string        `json:"name"`
+	About   string        `json:"about,omitempty"`
+	World   string        `json:"world"`
+	Weight  float64       `json:"weight"`
+	Layer   string        `json:"layer"`             // of its first fault; "" when nothing is wrong
+	Faults  []string      `json:"faults,omitempty"`  // each as one line of text, in the order of the file
+	Windows []Window      `json:"windows,omitempty"` // when each of Faults is in force, in their order
+	Expect  []Expectation `json:"expect,omitempty"`
+	File    string        `json:"file,omitempty"`
+	Digest  string        `json:"digest,omitempty"` // of its world and faults: the same in two runs if those are
+}
+
+// A Window says when a fault is in force, in seconds since the start of the go command. The zero value
+// means always.
+type Window struct {
+	From  Seconds `json:"from,omitempty"`
+	Until Seconds `json:"until,omitempty"` // 0: for ever
+	Every Seconds `json:"every,omitempty"` // from From on, the fault comes back so often; 0: it stays
+	For   Seconds `json:"for,omitempty"`   // and stays for so long each time
 }
 
 // An Expectation is what a scenario's file says of the configs whose names match a glob.
@@ -123,6 +133,7 @@ type Key struct {
 // All times in it are seconds since the start of the go command, as the go command lived them.
 type Cell struct {
 	Key
+	Started     string           `json:"started,omitempty"` // when the go command started: RFC 3339, UTC
 	Outcome     Outcome          `json:"outcome"`
 	Note        string           `json:"note,omitempty"` // why, for skipped and harness-error
 	Class       string           `json:"class,omitempty"`

@@ -108,6 +108,9 @@ func NewNetwork(c Config) (n *Network, err error) {
 // Begin starts the time line: from now on the faults are what they are declared to be.
 func (n *Network) Begin() { n.link.begun.Store(int64(n.link.now())) }
 
+// Begun returns the wall-clock time of Begin, by the clock that all times of the network are counted from.
+func (n *Network) Begun() time.Time { return n.link.epoch.Add(time.Duration(n.link.begun.Load())) }
+
 // Since returns the time since Begin, 0 before it.
 func (n *Network) Since() time.Duration {
 	since, begun := n.link.at(n.link.now())
