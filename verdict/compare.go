@@ -22,7 +22,7 @@ type CompareRules struct {
 type Comparison struct {
 	Rules       CompareRules // as they were applied
 	Differences []Difference // between the runs as wholes: who reads the changes should know of them
-	LeftOut     []LeftOut    // what is not compared, and why
+	Omission    []Omission   // what is not compared, and why
 	Compared    int          // pairs of cells that were compared, all repetitions of a cell as one
 
 	Outcomes []Change     // what changed in how cells end and in what they give away; regressions first
@@ -37,8 +37,8 @@ type Comparison struct {
 // A Difference is something in which two runs differ as wholes.
 type Difference struct{ What, Old, New string }
 
-// LeftOut is what is left out of a comparison for one reason. Names is never empty.
-type LeftOut struct {
+// An Omission is what is left out of a comparison for one reason. Names is never empty.
+type Omission struct {
 	Reason string
 	Names  []string
 }
@@ -140,7 +140,7 @@ func (c *Comparison) leaveOut(reason string, keys []record.Key) {
 	for _, k := range keys {
 		names = append(names, k.Scenario+" × "+k.Config)
 	}
-	c.LeftOut = append(c.LeftOut, LeftOut{"cells: " + reason, names})
+	c.Omitted = append(c.Omitted, Omission{"cells: " + reason, names})
 }
 
 // byKey returns the cells of a run that ran, by what they share with their repetitions.
@@ -213,13 +213,13 @@ func common[T any](c *Comparison, what string, old, new []T, name func(T) string
 			added = append(added, name(n))
 		}
 	}
-	for _, l := range []LeftOut{
+	for _, l := range []Omission{
 		{what + ": they are in the old run only", gone},
 		{what + ": they are in the new run only", added},
 		{what + ": they are not the same in both runs", changed},
 	} {
 		if len(l.Names) > 0 {
-			c.LeftOut = append(c.LeftOut, l)
+			c.Omitted = append(c.Omitted, l)
 		}
 	}
 	return both

@@ -64,7 +64,7 @@ func TestCompareOfARunWithItselfReportsNothing(t *testing.T) {
 	assert.Empty(t, got.Flaky)
 	assert.Empty(t, got.Times)
 	assert.Empty(t, got.Differences)
-	assert.Empty(t, got.LeftOut)
+	assert.Empty(t, got.Omitted)
 }
 
 // Two runs of which nothing differs but chance must not show a change of time more often than was asked
@@ -272,14 +272,14 @@ func TestCompareOnlyWhatBothRunsHave(t *testing.T) {
 	old.Cells = old.Cells[:11]                    // without s3 × c2, as of a run that was killed
 
 	got := Compare(old, recent, CompareRules{})
-	assert.Equal(t, []LeftOut{
+	assert.Equal(t, []Omission{
 		{"scenarios: they are in the old run only", []string{"before"}},
 		{"scenarios: they are in the new run only", []string{"after"}},
 		{"scenarios: they are not the same in both runs", []string{"s1"}},
 		{"configs: they are in the old run only", []string{"c0"}},
 		{"cells: they ran in the old run only", []string{"s2 × c1"}},
 		{"cells: they ran in the new run only", []string{"s3 × c2"}},
-	}, got.LeftOut)
+	}, got.Omitted)
 	assert.Equal(t, 2, got.Compared)
 }
 
