@@ -22,7 +22,7 @@ type CompareRules struct {
 type Comparison struct {
 	Rules       CompareRules // as they were applied
 	Differences []Difference // between the runs as wholes: who reads the changes should know of them
-	Omission    []Omission   // what is not compared, and why
+	Omitted     []Omission   // what is not compared, and why
 	Compared    int          // pairs of cells that were compared, all repetitions of a cell as one
 
 	Outcomes []Change     // what changed in how cells end and in what they give away; regressions first
