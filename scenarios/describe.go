@@ -3,7 +3,6 @@ package scenarios
 import (
 	"fmt"
 	"reflect"
-	"slices"
 	"strings"
 )
 
@@ -41,22 +40,6 @@ func (w *words) set(key string, value any) { *w = append(*w, fmt.Sprintf("%s=%v"
 func (w *words) add(key string, value any) {
 	if !reflect.ValueOf(value).IsZero() {
 		w.set(key, value)
-	}
-}
-
-func (s *StreamFault) describe(w *words) {
-	w.add("type", s.Type)
-	w.add("stream", s.Stream)
-	if s.Toxicity != 1 {
-		w.add("toxicity", s.Toxicity)
-	}
-	var names []string
-	for name := range s.Attributes {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		w.set(name, s.Attributes[name])
 	}
 }
 

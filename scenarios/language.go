@@ -33,7 +33,6 @@ var (
 
 	roleValue    = oneOf("role", RoleModuleProxy, RoleChecksumDB, RoleVCS, RoleForwardProxy)
 	familyValue  = oneOf("family", FamilyDual, FamilyIPv4, FamilyIPv6)
-	streamValue  = oneOf("stream", "upstream", "downstream")
 	outcomeValue = oneOf("outcome", "ok", "error", "hang")
 )
 
@@ -122,16 +121,6 @@ func faultFields(f *Fault) fields {
 		"stream": streamField(f),
 		"dns":    setMapping(&f.DNS, "a dns fault", dnsFields, checkDNS),
 		"http":   setMapping(&f.HTTP, "an http fault", httpFields, checkHTTP),
-	}
-}
-
-// streamFields leaves the attributes to the caller: their names depend on the type.
-func streamFields(f *StreamFault, attributes *ast.Node) fields {
-	return fields{
-		"type":       set(&f.Type, toxicValue).must(),
-		"stream":     set(&f.Stream, streamValue),
-		"toxicity":   set(&f.Toxicity, shareValue),
-		"attributes": {shape: attributesShape, read: func(_ *decoder, n ast.Node) { *attributes = n }},
 	}
 }
 

@@ -132,19 +132,6 @@ func (d *decoder) resolve(t *Target, w *World, at Position) {
 	}
 }
 
-func streamField(f *Fault) field {
-	return field{
-		shape: func() shape { return object(streamFields(new(StreamFault), new(ast.Node))) },
-		read: func(d *decoder, n ast.Node) {
-			f.Stream = &StreamFault{Stream: "downstream", Toxicity: 1}
-			var attributes ast.Node
-			if d.mapping(n, d.position(n), "a stream fault", streamFields(f.Stream, &attributes)) {
-				d.toxic(f.Stream, attributes, d.position(n))
-			}
-		},
-	}
-}
-
 func checkHTTP(d *decoder, f *HTTPFault, pos Position) {
 	bare := *f
 	bare.Path, bare.Method = "", ""

@@ -50,11 +50,3 @@ func mapOf(value shape) shape {
 func listOf(item shape) shape {
 	return shape{"type": "array", "items": item}
 }
-
-func attributesShape() shape {
-	properties := shape{}
-	for _, name := range attributeNames() {
-		properties[name] = shape{"type": "integer", "minimum": 0}
-	}
-	return shape{"type": "object", "properties": properties, "additionalProperties": false}
-}

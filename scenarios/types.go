@@ -141,14 +141,6 @@ type Target struct {
 	Nameserver []int  // indexes into World.Nameservers
 }
 
-// A StreamFault is a toxic of github.com/Shopify/toxiproxy under its own names.
-type StreamFault struct {
-	Type       string           // latency, bandwidth, slow_close, timeout, reset_peer, slicer, limit_data
-	Stream     string           // upstream or downstream (the default)
-	Toxicity   Fraction         // share of the connections that it applies to; 1 unless the file says otherwise
-	Attributes map[string]int64 // toxiproxy's own attributes in its own units
-}
-
 // An HTTPFault changes what an HTTP server of any role answers.
 type HTTPFault struct {
 	Path       string        // glob over the URL path, "*" also matches "/"; empty means all

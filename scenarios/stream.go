@@ -8,6 +8,39 @@ import (
 	"github.com/goccy/go-yaml/ast"
 )
 
+// A StreamFault is a toxic of github.com/Shopify/toxiproxy under its own names.
+type StreamFault struct {
+	Type       string           // latency, bandwidth, slow_close, timeout, reset_peer, slicer, limit_data
+	Stream     string           // upstream or downstream (the default)
+	Toxicity   Fraction         // share of the connections that it applies to; 1 unless the file says otherwise
+	Attributes map[string]int64 // toxiproxy's own attributes in its own units
+}
+
+var streamValue = oneOf("stream", "upstream", "downstream")
+
+func streamField(f *Fault) field {
+	return field{
+		shape: func() shape { return object(streamFields(new(StreamFault), new(ast.Node))) },
+		read: func(d *decoder, n ast.Node) {
+			f.Stream = &StreamFault{Stream: "downstream", Toxicity: 1}
+			var attributes ast.Node
+			if d.mapping(n, d.position(n), "a stream fault", streamFields(f.Stream, &attributes)) {
+				d.toxic(f.Stream, attributes, d.position(n))
+			}
+		},
+	}
+}
+
+// streamFields leaves the attributes to the caller: their names depend on the type.
+func streamFields(f *StreamFault, attributes *ast.Node) fields {
+	return fields{
+		"type":       set(&f.Type, toxicValue).must(),
+		"stream":     set(&f.Stream, streamValue),
+		"toxicity":   set(&f.Toxicity, shareValue),
+		"attributes": {shape: attributesShape, read: func(_ *decoder, n ast.Node) { *attributes = n }},
+	}
+}
+
 // An attribute is one setting of a toxic: a whole number of a unit that toxiproxy fixes.
 type attribute struct {
 	unit        string
@@ -91,4 +124,28 @@ var toxicValue = scalar[string]{
 		}
 		return s, nil
 	},
+}
+
+func attributesShape() shape {
+	properties := shape{}
+	for _, name := range attributeNames() {
+		properties[name] = shape{"type": "integer", "minimum": 0}
+	}
+	return shape{"type": "object", "properties": properties, "additionalProperties": false}
+}
+
+func (s *StreamFault) describe(w *words) {
+	w.add("type", s.Type)
+	w.add("stream", s.Stream)
+	if s.Toxicity != 1 {
+		w.add("toxicity", s.Toxicity)
+	}
+	var names []string
+	for name := range s.Attributes {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		w.set(name, s.Attributes[name])
+	}
 }
