@@ -29,7 +29,7 @@ type Comparison struct {
 	Flaky    []Change     // cells whose repetitions disagree in a run, and not in the same way in both
 	Times    []TimeChange // where time changed by more than chance; the slower first
 
-	Tests    int     // times that were tested, of configs, scenarios and cells
+	Tests    int     // times that were tested, of configs and of cells
 	Untested int     // times with too few repetitions for any difference to be told from chance
 	Machine  float64 // time that the machine takes to set up a cell, new by old; 0: not known
 }
@@ -304,8 +304,12 @@ func (c *Comparison) compareOutcomes(p *pair) {
 	case !overlap(old, new):
 		note(OtherFailure, strings.Join(old, ", "), strings.Join(new, ", "))
 	}
-	c.compareLeaks(p, note)
-	c.compareIntegrity(p, note)
+	if !hung(p.old) && !hung(p.new) { // else it depends on the moment of the deadline
+		c.compareLeaks(p, note)
+	}
+	if okOld > 0 {
+		c.compareIntegrity(p, note)
+	}
 }
 
 func succeeded(cells []*record.Cell) int {
@@ -316,6 +320,10 @@ func succeeded(cells []*record.Cell) int {
 		}
 	}
 	return n
+}
+
+func hung(cells []*record.Cell) bool {
+	return slices.ContainsFunc(cells, func(c *record.Cell) bool { return c.Outcome == record.Hang })
 }
 
 func mixed(ok int, cells []*record.Cell) bool { return ok > 0 && ok < len(cells) }

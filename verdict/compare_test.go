@@ -109,7 +109,6 @@ func TestCompareFindsWhatIsSlower(t *testing.T) {
 		want                     TimeChange
 	}{
 		{"a config", 20, 4, 1, func(_, c int) bool { return c == 2 }, TimeChange{Config: "c2", Cells: 20}},
-		{"a scenario", 4, 20, 1, func(s, _ int) bool { return s == 1 }, TimeChange{Scenario: "s1", Cells: 20}},
 		{"a cell", 2, 2, 6, func(s, c int) bool { return s == 1 && c == 1 }, TimeChange{Scenario: "s1", Config: "c1", Cells: 1}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -8,17 +8,17 @@ import (
 	"github.com/simrun/simrun/record"
 )
 
-// A TimeChange is a change of time that is larger than chance explains: of one cell, of a config in all
-// scenarios together, or of a scenario with all configs together.
+// A TimeChange is a change of time that is larger than chance explains: of one cell, or of a config in all
+// scenarios together.
 type TimeChange struct {
 	Scenario string // empty: all of them, of this config
-	Config   string // empty: all of them, in this scenario
+	Config   string
 	Project  string
 	Go       string  // empty if the runs are of two releases
 	Cells    int     // pairs of cells that it is about
 	Ratio    float64 // new time by old time; the median over the pairs
 	Old, New record.Seconds
-	// Old and New are medians of the cell, or over the pairs of their medians.
+	// Old and New are medians of the cell, or over the pairs of the medians.
 	P float64 // chance of such a difference, or of a larger one, where there is none; not yet corrected
 }
 
@@ -35,10 +35,11 @@ func (c *Comparison) SameSpeed() bool {
 	return c.Machine == 0 || c.Machine < machineFactor && c.Machine > 1/machineFactor
 }
 
-// compareTimes tests the times of each cell, of each config over its scenarios and of each scenario over
-// its configs. A cell that is pooled is compared with its own counterpart only.
+// compareTimes tests the times of each cell, and of each config over its scenarios. A cell that is pooled is
+// compared with its own counterpart only. A scenario is not pooled over its configs: its cells run next to
+// each other, so what keeps the machine busy for a minute would look like the scenario.
 //
-// One test serves all three: the stratified rank-sum test of van Elteren, in which each pair of cells is a
+// One test serves both: the stratified rank-sum test of van Elteren, in which each pair of cells is a
 // stratum. Of one pair it is the test of Mann and Whitney, which benchstat uses; of pairs without
 // repetitions it is the sign test. It assumes nothing of how times are distributed, which matters: a lost
 // packet adds a second to one time in ten. The tests are corrected together by Holm's method, because an
@@ -59,12 +60,11 @@ func (c *Comparison) compareTimes(pairs []pair) {
 	slices.SortStableFunc(c.Times, func(a, b TimeChange) int { return cmp.Compare(b.Ratio, a.Ratio) })
 }
 
-// timeTests lines up the tests: of configs, of scenarios, of cells.
+// timeTests lines up the tests: of configs, then of cells.
 func timeTests(pairs []pair) []*timeTest {
 	pairs = slices.DeleteFunc(slices.Clone(pairs), func(p pair) bool { return !comparable(&p) })
 	return slices.Concat(
 		grouped(pairs, func(k record.Key) record.Key { k.Scenario = ""; return k }),
-		grouped(pairs, func(k record.Key) record.Key { k.Config = ""; return k }),
 		grouped(pairs, func(k record.Key) record.Key { return k }),
 	)
 }
@@ -99,14 +99,14 @@ func setupRatio(pairs []pair) float64 {
 
 // A timeTest is one comparison of times.
 type timeTest struct {
-	key   record.Key // empty where cells are pooled
+	key   record.Key // without a scenario where cells are pooled
 	pairs []pair
 	p     float64 // two-sided
 	least float64 // the smallest p that so many repetitions can give
 }
 
-// grouped makes a test of the pairs that share a key. Keys that pool must have several pairs: of one pair
-// there is a test already.
+// grouped makes a test of the pairs that share a key. A config must have several: of one pair there is a
+// test already.
 func grouped(pairs []pair, keyOf func(record.Key) record.Key) []*timeTest {
 	var list []*timeTest
 	at := map[record.Key]*timeTest{}
@@ -119,7 +119,7 @@ func grouped(pairs []pair, keyOf func(record.Key) record.Key) []*timeTest {
 		at[key].pairs = append(at[key].pairs, p)
 	}
 	list = slices.DeleteFunc(list, func(t *timeTest) bool {
-		return len(t.pairs) == 1 && (t.key.Scenario == "" || t.key.Config == "")
+		return t.key.Scenario == "" && len(t.pairs) == 1
 	})
 	for _, t := range list {
 		t.p, t.least = vanElteren(t.pairs)
