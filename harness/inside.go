@@ -77,7 +77,7 @@ func answer(parent *lab.Control, in *internet) {
 func resolvConf(s *spec) string {
 	var servers []netip.Addr
 	for i := range s.World.Nameservers {
-		servers = append(servers, lab.HostAddrs(i, "ipv4")...)
+		servers = append(servers, lab.HostAddrs(i, "ipv4", 1)...)
 	}
 	return lab.ResolvConf(servers, s.World.Resolver)
 }

@@ -89,21 +89,21 @@ func newInternet(s *spec) (*internet, error) {
 // placeHosts gives every name an address. Hosts of the world that differ only by port share one.
 func (in *internet) placeHosts() {
 	for _, ns := range in.world.Nameservers {
-		in.place(lab.Host{Name: "ns:" + ns.Name, TCP: []uint16{53}, UDP: []uint16{53}, Link: ns.Link}, scenarios.FamilyIPv4)
+		in.place(lab.Host{Name: "ns:" + ns.Name, TCP: []uint16{53}, UDP: []uint16{53}, Link: ns.Link}, scenarios.FamilyIPv4, 1)
 	}
 	for i := range in.world.Hosts {
 		h := &in.world.Hosts[i]
 		at, known := in.index[h.Name]
 		if !known {
-			at = in.place(lab.Host{Name: h.Name, Link: h.Link}, h.Family)
+			at = in.place(lab.Host{Name: h.Name, Link: h.Link}, h.Family, max(h.Addresses, 1))
 		}
 		in.hosts[at].TCP = append(in.hosts[at].TCP, ports(h)...)
 	}
 }
 
-func (in *internet) place(h lab.Host, family scenarios.Family) int {
+func (in *internet) place(h lab.Host, family scenarios.Family, addresses int) int {
 	n := len(in.hosts)
-	h.Addrs = lab.HostAddrs(n, family)
+	h.Addrs = lab.HostAddrs(n, family, addresses)
 	in.hosts = append(in.hosts, h)
 	in.index[h.Name] = n
 	return n

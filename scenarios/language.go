@@ -83,6 +83,7 @@ func hostFields(h *Host) fields {
 	f["private"] = set(&h.Private, boolValue)
 	f["sumdb"] = setList(&h.SumDB, "sumdb", hostValue)
 	f["family"] = set(&h.Family, familyValue)
+	f["addresses"] = set(&h.Addresses, addressValue)
 	return f
 }
 

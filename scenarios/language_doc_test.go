@@ -24,6 +24,7 @@ var sections = map[string]func() shape{
 	"Scenario":    func() shape { return object(scenarioFields(new(Scenario))) },
 	"Fault":       func() shape { return object(faultFields(new(Fault))) },
 	"Packet":      func() shape { return object(packetFields(new(PacketFault))) },
+	"Bursts":      func() shape { return object(burstsFields(new(Bursts))) },
 	"Stream":      func() shape { return object(streamFields(new(StreamFault), nil)) },
 	"DNS":         func() shape { return object(dnsFields(new(DNSFault))) },
 	"HTTP":        func() shape { return object(httpFields(new(HTTPFault))) },
@@ -82,7 +83,7 @@ func TestLanguageExamples(t *testing.T) {
 	}
 	lib, err := Load([]string{dir}, Options{Vars: map[string]string{"go-sumdb": "sum.example"}})
 	require.NoError(t, err)
-	assert.Len(t, lib.Scenarios, 4)
+	assert.Len(t, lib.Scenarios, 5)
 	assert.Len(t, lib.Configs, 1)
 	assert.Len(t, lib.Projects, 2)
 	for heading, schema := range sections {

@@ -58,6 +58,7 @@ func (d *decoder) fault(n ast.Node, w *World) Fault {
 			at = d.position(n)
 		}
 		d.resolve(&f.Target, w, at)
+		d.checkPacketPlace(&f, w)
 	}
 	return f
 }

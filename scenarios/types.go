@@ -18,14 +18,15 @@ type World struct {
 // A Host is one server of a World, on one port.
 // Hosts of the same name and different ports share addresses and link.
 type Host struct {
-	Name    string   // DNS name, lower case
-	Port    int      // 0 means the ports that the role has: 443 with TLS and 80 without
-	Role    Role     // what answers there
-	Private bool     // it knows the project's private modules
-	SumDB   []string // names of the checksum databases that a module-proxy answers for below /sumdb/
-	Family  Family   // the kinds of addresses it has
-	Link    Link     // the way from the client to it and back
-	Pos     Position
+	Name      string   // DNS name, lower case
+	Port      int      // 0 means the ports that the role has: 443 with TLS and 80 without
+	Role      Role     // what answers there
+	Private   bool     // it knows the project's private modules
+	SumDB     []string // names of the checksum databases that a module-proxy answers for below /sumdb/
+	Family    Family   // the kinds of addresses it has
+	Addresses int      // how many of each kind, at most MaxAddresses; 0 means 1
+	Link      Link     // the way from the client to it and back
+	Pos       Position
 }
 
 // A Role says what kind of server a host is.

@@ -96,7 +96,7 @@ func (r *shootingRange) open() (err error) {
 	if err := Mount(Files{ResolvConf: "nameserver 192.0.2.53\n", Hosts: "127.0.0.1 localhost\n"}); err != nil {
 		return err
 	}
-	r.addrs = HostAddrs(0, r.Family)
+	r.addrs = HostAddrs(0, r.Family, 1)
 	host := Host{Name: "a.test", Addrs: r.addrs, TCP: []uint16{connectPort}, UDP: []uint16{echoPort, numberPort, syncPort, sinkPort}, Link: r.Link}
 	r.fault = NewFault(&scenarios.Fault{Packet: &r.Fault}, r.Seed)
 	at := []Place{{Host: 0, Port: connectPort}, {Host: 0, Port: numberPort}}
@@ -406,7 +406,7 @@ func (r *shootingRange) await(flush net.Conn, number uint64) error {
 // it ended.
 func connectBoth(r *shootingRange) (map[string]string, error) {
 	ended := map[string]string{}
-	for _, to := range HostAddrs(0, scenarios.FamilyDual) {
+	for _, to := range HostAddrs(0, scenarios.FamilyDual, 1) {
 		family := "ipv4"
 		if to.Is6() {
 			family = "ipv6"

@@ -225,8 +225,12 @@ func (t *tracker) delivered(s *site, f *flow, p packet, sent, now time.Duration)
 	}
 }
 
-// appendHop keeps the first maxHops-1 hops and always the latest.
+// appendHop keeps the first maxHops-1 hops and always the latest. One that was overtaken counts as sent with
+// the one that overtook it, so that hops are in the order of both their times.
 func (t *tracker) appendHop(hops []hop, h hop) []hop {
+	if n := len(hops); n > 0 {
+		h.sent = max(h.sent, hops[n-1].sent)
+	}
 	if len(hops) < maxHops {
 		return append(hops, h)
 	}

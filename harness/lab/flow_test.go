@@ -233,8 +233,8 @@ func TestBoundedBuffersCountWhatTheyLose(t *testing.T) {
 		tr.sent(s, packet{src: client, dst: hostPort4, proto: protoTCP, flags: flagSYN}, ms)
 	}
 	for i := range maxStrays + 2 {
-		tr.stray(HostAddrs(i, "ipv4")[0])
-		tr.stray(HostAddrs(0, "ipv4")[0]) // known
+		tr.stray(HostAddrs(i, "ipv4", 1)[0])
+		tr.stray(HostAddrs(0, "ipv4", 1)[0]) // known
 	}
 	f := tr.flows[0]
 	for i := range maxHops + 1 {

@@ -74,7 +74,7 @@ func dialInside(input json.RawMessage) (any, error) {
 		return nil, err
 	}
 	mounted := time.Now()
-	host := Host{Name: "a.test", Addrs: HostAddrs(0, scenarios.FamilyDual), TCP: []uint16{80}, Link: scenarios.Link{RTT: in.RTT}}
+	host := Host{Name: "a.test", Addrs: HostAddrs(0, scenarios.FamilyDual, 1), TCP: []uint16{80}, Link: scenarios.Link{RTT: in.RTT}}
 	n, err := NewNetwork(Config{Hosts: []Host{host}, Seed: 1})
 	if err != nil {
 		return nil, err

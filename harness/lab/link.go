@@ -2,7 +2,6 @@ package lab
 
 import (
 	"container/heap"
-	"encoding/binary"
 	"net/netip"
 	"os"
 	"sync"
@@ -44,7 +43,6 @@ type site struct {
 	tcp      map[uint16]bool // ports that something listens on
 	udp      map[uint16]bool
 	up, down lane
-	rejects  []*packetFault
 }
 
 // A parcel is a packet on its way.
@@ -56,6 +54,9 @@ type parcel struct {
 	flow  *flow
 	sent  time.Duration
 	buf   []byte
+
+	reject  scenarios.Reject // how it is answered at the end of its way; empty means not at all
+	corrupt bool             // a byte of it has been changed
 }
 
 // now returns the time since the link's epoch, on the monotonic clock.
@@ -145,13 +146,30 @@ func (l *link) reply(s *site, p packet, buf []byte, sent time.Duration) {
 // forward decides what becomes of a packet and delivers it now or later.
 func (l *link) forward(on *lane, p packet, c parcel) {
 	since, begun := l.at(c.sent)
-	due, ok := on.admit(l.track.next(c.flow, on.up), p, c, since, begun)
+	draw := l.track.next(c.flow, on.up)
+	fate, ok := on.admit(draw, p, c, since, begun)
 	if !ok {
 		l.release(c.buf)
 		return
 	}
-	c.lane, c.due = on, due
-	if due <= c.sent && on.waiting.Load() == 0 {
+	c.lane, c.due, c.reject = on, fate.due, fate.reject
+	if fate.corrupt {
+		c.corrupt = corrupt(c.buf[p.header:], draw)
+	}
+	if !fate.twice {
+		l.carry(c)
+		return
+	}
+	buf := l.buffers.Get().(*[bufferSize]byte)[:]
+	twin := c
+	twin.buf = buf[:copy(buf, c.buf)]
+	l.carry(c)
+	l.carry(twin)
+}
+
+// carry delivers a parcel now or later.
+func (l *link) carry(c parcel) {
+	if c.due <= c.sent && c.lane.waiting.Load() == 0 {
 		l.arrive(c)
 		return
 	}
@@ -205,21 +223,24 @@ func (l *link) nextDue() (c parcel, ok bool) {
 
 // arrive hands a parcel over at the end of its way.
 func (l *link) arrive(c parcel) {
+	p, _ := parse(c.buf)
 	if !c.lane.up {
-		p, _ := parse(c.buf)
-		l.track.delivered(c.site, c.flow, p, c.sent, l.now())
+		if !c.corrupt {
+			l.track.delivered(c.site, c.flow, p, c.sent, l.now())
+		}
 		l.sendToClient(c.buf)
 		return
 	}
-	p, _ := parse(c.buf)
-	if answer, refused := l.refuse(c, p); refused {
+	if answer, refused := refuse(c, p); refused {
 		l.release(c.buf)
 		if a, ok := parse(answer); ok {
 			l.reply(c.site, a, answer, max(c.due, c.sent))
 		}
 		return
 	}
-	l.track.reached(c.flow, p, c.sent, l.now())
+	if !c.corrupt {
+		l.track.reached(c.flow, p, c.sent, l.now())
+	}
 	_, _ = l.wan.Write(c.buf) // fails only when the link is stopped
 	l.release(c.buf)
 }
@@ -236,22 +257,17 @@ func (l *link) release(buf []byte) {
 	}
 }
 
-// refuse says whether a site turns a packet away, by a fault or because nothing listens, and the answer.
-// The answer is empty where a standard forbids one.
-func (l *link) refuse(c parcel, p packet) (answer []byte, refused bool) {
-	s, whole := c.site, c.buf
-	since, begun := l.at(l.now())
-	for _, f := range s.rejects {
-		if begun && f.Active(since) && f.covers(p) && f.takes(c.flow) {
-			f.Bit.Add(1)
-			return rejection(f.Packet.Reject, p, whole), true
-		}
-	}
+// refuse says whether a packet is turned away at its site, by a fault or because nothing listens, and the
+// answer. The answer is empty where a standard forbids one.
+func refuse(c parcel, p packet) (answer []byte, refused bool) {
+	s := c.site
 	switch {
+	case c.reject != "":
+		return rejection(c.reject, p, c.buf), true
 	case p.proto == protoTCP && !s.tcp[p.dst.Port()]:
-		return rejection(scenarios.RejectRST, p, whole), true
+		return rejection(scenarios.RejectRST, p, c.buf), true
 	case p.proto == protoUDP && !s.udp[p.dst.Port()]:
-		return rejection(scenarios.RejectPort, p, whole), true
+		return rejection(scenarios.RejectPort, p, c.buf), true
 	}
 	return nil, false
 }
@@ -280,152 +296,6 @@ func (l *link) gateway(beside netip.Addr) netip.Addr {
 		return l.gateway4
 	}
 	return l.gateway6
-}
-
-// A lane is one direction of the way to a site. Only one goroutine at a time admits packets to it, but
-// for answers that the site's end makes up.
-type lane struct {
-	up      bool
-	seed    uint64
-	link    scenarios.Link
-	faults  []*packetFault
-	waiting atomic.Int64 // parcels of this lane that are delayed
-
-	mu   sync.Mutex // guards what follows
-	free time.Duration
-	last time.Duration
-}
-
-// A packetFault is a packet fault at one host.
-type packetFault struct {
-	*Fault
-	ports []uint16 // empty means all
-
-	mu     sync.Mutex // guards chosen
-	chosen map[*flow]bool
-}
-
-// takes reports whether the fault is about the flow of a packet. That is decided at the first packet of the
-// flow that meets the fault while it is in force.
-func (f *packetFault) takes(c *flow) bool {
-	if !f.Selective() {
-		return true
-	}
-	if c == nil {
-		return false
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	chosen, met := f.chosen[c]
-	if !met {
-		chosen = f.Picks(c.site.name)
-		f.chosen[c] = chosen
-	}
-	return chosen
-}
-
-// covers reports whether the fault is about this packet.
-func (f *packetFault) covers(p packet) bool {
-	if (f.Packet.Family == scenarios.FamilyIPv4 && !p.dst.Addr().Is4()) ||
-		(f.Packet.Family == scenarios.FamilyIPv6 && !p.dst.Addr().Is6()) {
-		return false
-	}
-	for _, port := range f.ports {
-		if p.dst.Port() == port || p.src.Port() == port {
-			return true
-		}
-	}
-	return len(f.ports) == 0
-}
-
-// shapes reports whether the fault changes packets that it does not lose.
-func (f *packetFault) shapes() bool {
-	p := f.Packet
-	return p.Delay > 0 || p.Jitter > 0 || p.Rate > 0 || p.Queue > 0
-}
-
-// admit decides when a packet arrives at the end of the lane, or that it never does.
-// The draw identifies the packet, so that the same packets of a run are lost whatever their timing.
-func (n *lane) admit(draw uint64, p packet, c parcel, since time.Duration, begun bool) (due time.Duration, ok bool) {
-	loss, delay, jitter := n.link.Loss, n.link.RTT/2, n.link.Jitter
-	if !n.up {
-		delay = n.link.RTT - delay
-	}
-	rate, queue := n.link.Rate, n.link.Queue
-	if loss > 0 && chance(n.seed, draw, 0) < float64(loss) {
-		return 0, false
-	}
-	for i, f := range n.faults {
-		if !begun || !f.Active(since) || !f.covers(p) || !f.takes(c.flow) {
-			continue
-		}
-		if f.Packet.Loss > 0 && chance(n.seed, draw, uint64(i)+2) < float64(f.Packet.Loss) {
-			f.Bit.Add(1)
-			return 0, false
-		}
-		delay += f.Packet.Delay
-		jitter += f.Packet.Jitter
-		if f.Packet.Rate > 0 {
-			rate = f.Packet.Rate
-		}
-		if f.Packet.Queue > 0 {
-			queue = f.Packet.Queue
-		}
-		if f.shapes() {
-			f.Bit.Add(1)
-		}
-	}
-	if jitter > 0 {
-		delay += time.Duration((2*chance(n.seed, draw, 1) - 1) * float64(jitter))
-	}
-	return n.enqueue(len(c.buf), c.sent, max(delay, 0), rate, queue)
-}
-
-// enqueue passes a packet through the bottleneck of the lane: a transmitter of a rate behind a queue.
-func (n *lane) enqueue(size int, now, delay time.Duration, rate scenarios.Rate, queue scenarios.Size) (due time.Duration, ok bool) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	leaves := now
-	if rate > 0 {
-		if queue == 0 {
-			queue = scenarios.DefaultQueue
-		}
-		begins := max(now, n.free)
-		if backlog := (begins - now).Seconds() * float64(rate) / 8; backlog+float64(size) > float64(queue) {
-			return 0, false
-		}
-		leaves = begins + time.Duration(float64(size)*8/float64(rate)*1e9)
-		n.free = leaves
-	}
-	n.last = max(n.last, leaves+delay)
-	return n.last, true
-}
-
-// chance returns a number in [0,1) that depends on its arguments only.
-func chance(seed, draw, salt uint64) float64 {
-	return float64(mix(mix(seed^mix(draw))+salt)>>11) / (1 << 53)
-}
-
-// mix is the finaliser of splitmix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014).
-func mix(x uint64) uint64 {
-	x += 0x9e3779b97f4a7c15
-	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
-	x = (x ^ x>>27) * 0x94d049bb133111eb
-	return x ^ x>>31
-}
-
-// hash folds strings and numbers into one seed, independent of the run of the process.
-func hash(seed uint64, parts ...string) uint64 {
-	for _, s := range parts {
-		for ; len(s) >= 8; s = s[8:] {
-			seed = mix(seed ^ binary.LittleEndian.Uint64([]byte(s[:8])))
-		}
-		var tail [8]byte
-		tail[7] = byte(len(s)) + 1
-		copy(tail[:], s)
-		seed = mix(seed ^ binary.LittleEndian.Uint64(tail[:]))
-	}
-	return seed
 }
 
 // parcelHeap orders parcels by the time at which they are due.

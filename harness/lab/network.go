@@ -37,18 +37,34 @@ type Host struct {
 	Link  scenarios.Link
 }
 
-// HostAddrs returns the addresses of the host with a number, from 0 to 65000, in a family.
-func HostAddrs(number int, family scenarios.Family) []netip.Addr {
-	n := number + 1<<8 // 198.18.1.0 and on
+// HostAddrs returns the addresses of the host with a number, from 0 to 7900, in a family: first those of IPv4,
+// then those of IPv6, as many of each as count says, which is at most scenarios.MaxAddresses.
+func HostAddrs(number int, family scenarios.Family, count int) []netip.Addr {
+	const most = 1 << 13 // hosts, with what is left out before the first
 	a4, a6 := internet4.Addr().As4(), internet6.Addr().As16()
-	a4[2], a4[3] = byte(n>>8), byte(n)
-	a6[14], a6[15] = byte(n>>8), byte(n)
-	var addrs []netip.Addr
-	if family != scenarios.FamilyIPv6 {
-		addrs = append(addrs, netip.AddrFrom4(a4))
+	var v4, v6 []netip.Addr
+	for i := range count {
+		n := number + 1<<8 + i*most // 198.18.1.0 and on, 198.18.33.0 and on ...
+		a4[2], a4[3] = byte(n>>8), byte(n)
+		a6[14], a6[15] = byte(n>>8), byte(n)
+		v4, v6 = append(v4, netip.AddrFrom4(a4)), append(v6, netip.AddrFrom16(a6))
 	}
-	if family != scenarios.FamilyIPv4 {
-		addrs = append(addrs, netip.AddrFrom16(a6))
+	switch family {
+	case scenarios.FamilyIPv4:
+		return v4
+	case scenarios.FamilyIPv6:
+		return v6
+	}
+	return append(v4, v6...)
+}
+
+// numbered returns the addresses of the host that have a number in their family, counted from 1; 0 returns none.
+func (h *Host) numbered(number int) (addrs []netip.Addr) {
+	before := map[bool]int{} // by whether they are of IPv4
+	for _, a := range h.Addrs {
+		if before[a.Is4()]++; before[a.Is4()] == number {
+			addrs = append(addrs, a)
+		}
 	}
 	return addrs
 }
@@ -143,7 +159,7 @@ func sites(c Config) map[netip.Addr]*site {
 	}
 	for _, f := range c.Faults {
 		for host, ports := range portsByHost(f.At) {
-			all[host].add(&packetFault{Fault: f.Fault, ports: ports, chosen: map[*flow]bool{}})
+			all[host].add(&packetFault{Fault: f.Fault, ports: ports, addrs: c.Hosts[host].numbered(f.Fault.Packet.Address), met: map[*flow]*encounter{}})
 		}
 	}
 	return byAddr
@@ -165,14 +181,8 @@ func portsByHost(places []Place) map[int][]uint16 {
 	return ports
 }
 
-// add puts a fault where it acts: rejects answer at the far end, the rest is on the way.
+// add puts a fault on the lanes that it is about.
 func (s *site) add(f *packetFault) {
-	if f.Packet.Reject != "" {
-		s.rejects = append(s.rejects, f)
-	}
-	if f.Packet.Loss == 0 && !f.shapes() {
-		return
-	}
 	if f.Packet.Direction != scenarios.DirectionDown {
 		s.up.faults = append(s.up.faults, f)
 	}

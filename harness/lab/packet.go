@@ -121,6 +121,19 @@ func icmpFor(from netip.Addr, p packet, whole []byte, code unreachable) []byte {
 	return finish(from, p.src.Addr(), proto, m, 2)
 }
 
+// corrupt changes a byte of a transport message, so that its checksum is wrong, and reports whether there was
+// one to change. Which one depends on the draw. It leaves the ports alone: a router would not look at them,
+// but the link does. The receiver's kernel verifies the checksum, as the TUN devices do not claim to have.
+func corrupt(message []byte, draw uint64) bool {
+	const ports = 8 // with a UDP header's length and checksum, where a zero would mean that there is none
+	if len(message) <= ports {
+		return false
+	}
+	at := mix(draw)
+	message[ports+at%uint64(len(message)-ports)] ^= byte(at>>56) | 1
+	return true
+}
+
 // finish puts an IP header before a transport message and fills in the checksum at sum within the message.
 func finish(src, dst netip.Addr, proto byte, message []byte, sum int) []byte {
 	var pseudo uint32
