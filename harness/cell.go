@@ -19,9 +19,10 @@ const grace = 20 * time.Second
 
 // A cell is one running cell as the scheduler sees it. Its load, used and looked belong to the runner.
 type cell struct {
-	key   record.Key
-	start time.Time
-	lab   *lab.Process
+	key     record.Key
+	start   time.Time
+	lab     *lab.Process
+	capture *captureFile // nil: its packets are not kept
 
 	load   float64       // CPUs that it keeps busy; 1 until that is known, 0 when its command has ended
 	used   time.Duration // CPU time so far, when it was looked at
@@ -31,16 +32,21 @@ type cell struct {
 	doing string
 }
 
-// startCell starts the lab process of a cell.
-func startCell(ctx context.Context, key record.Key, s *spec) (*cell, error) {
+// startCell starts the lab process of a cell, which keeps its packets in folder captures, if that is not empty.
+func startCell(ctx context.Context, key record.Key, s *spec, captures string) (*cell, error) {
 	now := time.Now()
-	own := *s
-	own.Started = now
-	p, err := lab.Start(ctx, &own, nil)
+	f, err := newCapture(captures, key)
 	if err != nil {
 		return nil, err
 	}
-	return &cell{key: key, start: now, lab: p, load: 1}, nil
+	defer f.closeOurs()
+	own := *s
+	own.Started, own.Capture = now, f != nil
+	p, err := lab.Start(ctx, &own, lab.Descriptors{Capture: f.descriptor()})
+	if err != nil {
+		return nil, errors.Join(err, f.settle(&record.Cell{Outcome: record.HarnessError}))
+	}
+	return &cell{key: key, start: now, lab: p, capture: f, load: 1}, nil
 }
 
 // finish waits for the end of a cell and returns its facts. What goes wrong on the harness's side becomes
@@ -56,6 +62,9 @@ func (c *cell) finish(timeout time.Duration, rest func()) *record.Cell {
 		err = fmt.Errorf("the lab process was ended: it had not ended by itself %v after its command's deadline", grace)
 	}
 	if err = errors.Join(err, exitErr); err != nil {
+		facts = &record.Cell{Outcome: record.HarnessError, Note: err.Error()}
+	}
+	if err := c.capture.settle(facts); err != nil && facts.Outcome != record.HarnessError {
 		facts = &record.Cell{Outcome: record.HarnessError, Note: err.Error()}
 	}
 	facts.Key = c.key
@@ -96,7 +105,7 @@ func (c *cell) status() Running {
 
 // runShellCell runs a spec's command at the terminal of this process, in a lab.
 func runShellCell(ctx context.Context, s *spec) (exit int, err error) {
-	p, err := lab.Start(ctx, s, &[3]*os.File{os.Stdin, os.Stdout, os.Stderr})
+	p, err := lab.Start(ctx, s, lab.Descriptors{Stdio: &[3]*os.File{os.Stdin, os.Stdout, os.Stderr}})
 	if err != nil {
 		return 0, err
 	}

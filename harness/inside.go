@@ -41,7 +41,7 @@ func runInside(parent *lab.Control) error {
 	}
 	go answer(parent, in)
 	end, err := runCommand(in.network, &s)
-	if err = errors.Join(err, in.failed()); err != nil {
+	if err = errors.Join(err, in.network.EndCapture(), in.failed()); err != nil {
 		return err
 	}
 	cell := in.facts(end)

@@ -75,7 +75,11 @@ func newInternet(s *spec) (*internet, error) {
 		in.faults = append(in.faults, lab.NewFault(&s.Faults[i], s.Seed))
 	}
 	in.placeHosts()
-	network, err := lab.NewNetwork(lab.Config{Hosts: in.hosts, Faults: in.packetFaults(), Seed: s.Seed})
+	c := lab.Config{Hosts: in.hosts, Faults: in.packetFaults(), Seed: s.Seed}
+	if s.Capture {
+		c.Capture = lab.CaptureFile()
+	}
+	network, err := lab.NewNetwork(c)
 	if err != nil {
 		return nil, err
 	}
@@ -241,7 +245,7 @@ func (in *internet) serve(s *service, handler http.Handler) *connQueue {
 	if err != nil {
 		in.fail(fmt.Errorf("certificate of %s: %w", s.addr, err))
 	}
-	server.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}}
+	server.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}, KeyLogWriter: in.network.KeyLog()}
 	go server.ServeTLS(q, "", "")
 	return q
 }

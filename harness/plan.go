@@ -30,6 +30,7 @@ type Options struct {
 	Jobs      int               // cells that may work at once; 0 means one per CPU
 	Timeout   time.Duration     // deadline of each cell; 0 means DefaultTimeout
 	Seed      uint64            // of all that is drawn at random
+	Captures  string            // folder beside results.jsonl for each cell's packets; empty: they are not kept
 	CacheDir  string            // where generated modules are kept between runs
 	Version   string            // of simrun
 }

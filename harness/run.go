@@ -110,7 +110,7 @@ func (r *runner) memory() bool {
 }
 
 func (r *runner) start(ctx context.Context, p planned) {
-	c, err := startCell(ctx, p.key, p.spec)
+	c, err := startCell(ctx, p.key, p.spec, r.plan.options.Captures)
 	if err != nil {
 		r.live[p.key] = &cell{key: p.key, start: time.Now()}
 		go func() { r.ended <- &record.Cell{Key: p.key, Outcome: record.HarnessError, Note: err.Error()} }()

@@ -21,6 +21,7 @@ type spec struct {
 	Timeout  time.Duration
 	Started  time.Time // when the scheduler began to start the lab process
 	Seed     uint64
+	Capture  bool // the client's packets go to lab.CaptureFile
 	Shell    bool // the command has this process's standard input and output, and no deadline
 }
 

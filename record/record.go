@@ -155,6 +155,7 @@ type Cell struct {
 	Modules     []Module         `json:"modules,omitempty"` // what the module cache held at the end
 	Faults      []FaultCount     `json:"faults,omitempty"`
 	Lost        map[string]int64 `json:"lost,omitempty"`     // events that did not fit into a bounded buffer, by buffer
+	Capture     string           `json:"capture,omitempty"`  // file with its packets (pcapng): slash-separated, from the folder of the results file
 	ClientCPU   Seconds          `json:"client_cpu_seconds"` // go and all that it started
 	CPUSeconds  Seconds          `json:"cpu_seconds"`        // all processes of the cell
 	MaxRSS      int64            `json:"max_rss_bytes"`      // the largest process of the cell

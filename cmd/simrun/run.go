@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -29,6 +30,7 @@ type runOptions struct {
 	timeout       time.Duration
 	seed          uint64
 	out           string
+	capture       bool
 	color         string
 	quiet         bool
 }
@@ -43,6 +45,7 @@ func (o *runOptions) bind(cmd *cobra.Command) {
 	f.DurationVar(&o.timeout, "timeout", harness.DefaultTimeout, "end a cell after `DURATION`, as the go command lives it, and call it a hang")
 	f.Uint64Var(&o.seed, "seed", 1, "`NUMBER` from which all chance in the network is drawn")
 	f.StringVarP(&o.out, "out", "o", "simrun-out", "put results into folder `DIR`, which must not hold a run yet")
+	f.BoolVar(&o.capture, "capture", false, "keep the packets of each cell, for simrun explain --pcap (costs time and disk)")
 	f.StringVar(&o.color, "color", "auto", "colour the matrix `WHEN`: auto, always or never; auto honours NO_COLOR")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "show no progress")
 }
@@ -111,6 +114,11 @@ func (a *app) run(ctx context.Context, o *runOptions, paths []string) error {
 	if err := makeFolder(o.out); err != nil {
 		return err
 	}
+	if o.capture {
+		if err := makeFolder(options.Captures); err != nil {
+			return err
+		}
+	}
 	return a.carryOut(ctx, o, plan, file)
 }
 
@@ -127,6 +135,9 @@ func (o *runOptions) harnessOptions(ctx context.Context, paths []string) (harnes
 		return options, wrongInput("%w", err)
 	}
 	options.Repeat, options.Jobs, options.Timeout, options.Seed = o.repeat, o.jobs, o.timeout, o.seed
+	if o.capture {
+		options.Captures = filepath.Join(o.out, "captures")
+	}
 	return options, nil
 }
 

@@ -46,7 +46,7 @@ func runInside(t testing.TB, name string, input, result any) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	p, err := Start(ctx, map[string]any{"Name": name, "Input": input}, nil)
+	p, err := Start(ctx, map[string]any{"Name": name, "Input": input}, Descriptors{})
 	require.NoError(t, err)
 	defer p.Close()
 	decodeErr := p.Receive(result)

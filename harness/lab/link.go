@@ -28,6 +28,7 @@ type link struct {
 	gateway6    netip.Addr
 	sites       map[netip.Addr]*site
 	track       *tracker
+	capture     *capture // nil: no packets are kept
 
 	mu      sync.Mutex // guards what follows
 	parcels parcelHeap
@@ -112,6 +113,7 @@ func (l *link) read(tun *os.File, take func(buf []byte, came time.Duration)) {
 
 // fromClient takes a packet that the client host has sent.
 func (l *link) fromClient(buf []byte, came time.Duration) {
+	l.keep(buf, came, outbound)
 	p, ok := parse(buf)
 	if !ok || p.dst.Addr().IsMulticast() {
 		l.release(buf)
@@ -246,6 +248,7 @@ func (l *link) arrive(c parcel) {
 }
 
 func (l *link) sendToClient(buf []byte) {
+	l.keep(buf, l.now(), inbound)
 	_, _ = l.client.Write(buf) // fails only when the link is stopped
 	l.release(buf)
 }

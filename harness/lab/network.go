@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -83,9 +84,10 @@ type Place struct {
 
 // Config is what a Network is made of.
 type Config struct {
-	Hosts  []Host
-	Faults []PacketFault
-	Seed   uint64
+	Hosts   []Host
+	Faults  []PacketFault
+	Seed    uint64
+	Capture io.Writer // gets the client's packets as a pcapng file, up to MaxCapture bytes of them; nil: nobody
 }
 
 // A Network is the running network of one cell: the internet, in whose network namespace this process
@@ -104,6 +106,9 @@ func NewNetwork(c Config) (n *Network, err error) {
 	n = &Network{hosts: c.Hosts, client: make(chan func())}
 	l := &link{epoch: time.Now(), track: newTracker(c.Seed), gateway4: gateway4, gateway6: gateway6}
 	l.sites = sites(c)
+	if c.Capture != nil {
+		l.capture = newCapture(c.Capture, c.Hosts, l.epoch, MaxCapture)
+	}
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("make the cell's network: %w", err)

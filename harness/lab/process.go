@@ -94,15 +94,20 @@ type Process struct {
 
 // Start starts this program again as a lab process, in new user, network, mount and pid namespaces, and
 // sends it input as JSON. It dies with this process, however this process ends, and with ctx.
-// Files are what the lab process has as standard input, output and error; nil means none.
-func Start(ctx context.Context, input any, stdio *[3]*os.File) (*Process, error) {
-	return start(ctx, stdio, order{}, input)
+func Start(ctx context.Context, input any, d Descriptors) (*Process, error) {
+	return start(ctx, d, order{}, input)
+}
+
+// Descriptors are the open files that a lab process gets from its parent.
+type Descriptors struct {
+	Stdio   *[3]*os.File // standard input, output and error; nil means none
+	Capture *os.File     // what CaptureFile returns there; nil means none
 }
 
 // Check finds out whether lab processes can be made on this machine, by making one with its network. The
 // error says what is missing.
 func Check(ctx context.Context) error {
-	p, err := start(ctx, nil, order{Check: true})
+	p, err := start(ctx, Descriptors{}, order{Check: true})
 	if err != nil {
 		return err
 	}
@@ -111,7 +116,7 @@ func Check(ctx context.Context) error {
 	return err
 }
 
-func start(ctx context.Context, stdio *[3]*os.File, values ...any) (*Process, error) {
+func start(ctx context.Context, d Descriptors, values ...any) (*Process, error) {
 	ours, theirs, err := socketPair()
 	if err != nil {
 		return nil, fmt.Errorf("connect to the lab process: %w", err)
@@ -122,8 +127,11 @@ func start(ctx context.Context, stdio *[3]*os.File, values ...any) (*Process, er
 	p.cmd.Args = []string{reexecName}
 	p.cmd.Env = []string{"PATH=" + os.Getenv("PATH")} // where the servers find git
 	p.cmd.ExtraFiles = []*os.File{theirs}
+	if d.Capture != nil {
+		p.cmd.ExtraFiles = append(p.cmd.ExtraFiles, d.Capture)
+	}
 	p.cmd.Stderr = &p.stderr
-	if stdio != nil {
+	if stdio := d.Stdio; stdio != nil {
 		p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = stdio[0], stdio[1], stdio[2]
 	}
 	p.cmd.SysProcAttr = namespaces()

@@ -39,7 +39,7 @@ func requireLab(t *testing.T) {
 // startInside starts a lab process that runs a function of inside.
 func startInside(t *testing.T, ctx context.Context, name string) *Process {
 	t.Helper()
-	p, err := Start(ctx, map[string]any{"Name": name}, nil)
+	p, err := Start(ctx, map[string]any{"Name": name}, Descriptors{})
 	require.NoError(t, err)
 	t.Cleanup(func() { p.Close() })
 	return p
