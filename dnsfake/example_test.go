@@ -30,8 +30,8 @@ func ExampleListen() {
 // A name server that answers nothing to AAAA queries, as some middle boxes do, and truly to all others.
 func ExampleWhen() {
 	zone := dnsfake.Zone{"proxy.example": {netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")}}
-	isAAAA := func(m *dns.Msg) bool { return m.Question[0].Qtype == dns.TypeAAAA }
-	h := dnsfake.When(isAAAA, dnsfake.Rcode(scenarios.RcodeNoData))(dnsfake.Handler(zone, time.Minute))
+	isAAAA := func(_ dns.ResponseWriter, m *dns.Msg) bool { return m.Question[0].Qtype == dns.TypeAAAA }
+	h := dnsfake.When(isAAAA, dnsfake.Answer(scenarios.AnswerNoData))(dnsfake.Handler(zone, time.Minute))
 	srv, err := dnsfake.Listen("127.0.0.1:0", h)
 	if err != nil {
 		fmt.Println(err)
@@ -44,13 +44,30 @@ func ExampleWhen() {
 	// Output: [192.0.2.1] <nil>
 }
 
+// A path on which somebody answers before the name server does, with an address of their own.
+func ExampleInject() {
+	zone := dnsfake.Zone{"proxy.example": {netip.MustParseAddr("192.0.2.1")}}
+	forge := dnsfake.Address(netip.MustParseAddr("203.0.113.7"))
+	late := dnsfake.Delay(10*time.Millisecond, 0, rand.New(rand.NewPCG(1, 2)))
+	srv, err := dnsfake.Listen("127.0.0.1:0", dnsfake.Inject(forge, late)(dnsfake.Handler(zone, time.Minute)))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer srv.Close()
+
+	addrs, err := resolver(srv).LookupNetIP(context.Background(), "ip4", "proxy.example")
+	fmt.Println(addrs, err)
+	// Output: [203.0.113.7] <nil>
+}
+
 // A name server that fails for one name, and says what it was asked.
 func ExampleFault() {
 	rng := rand.New(rand.NewPCG(1, 2))
-	fault := scenarios.DNSFault{Name: "*.corp.example", Answer: scenarios.RcodeServFail}
+	fault := scenarios.DNSFault{Name: "*.corp.example", Answer: scenarios.AnswerServFail}
 	log := func(q dnsfake.Query) { fmt.Println(q.Net, q.Name, q.Type, q.Rcode) }
 	h := dnsfake.Handler(dnsfake.Zone{"git.corp.example": nil, "proxy.example": nil}, time.Minute)
-	h = dnsfake.Observe(log)(dnsfake.Fault(fault, rng, nil)(h))
+	h = dnsfake.Observe(log)(dnsfake.Fault(fault, nil, rng, nil)(h))
 	srv, err := dnsfake.Listen("127.0.0.1:0", h)
 	if err != nil {
 		fmt.Println(err)

@@ -37,15 +37,15 @@ func (*memoryWriter) RemoteAddr() net.Addr {
 }
 func (w *memoryWriter) WriteMsg(m *dns.Msg) (_ error) { w.answer = m; return }
 
-func TestRcode(t *testing.T) {
-	for answer, want := range map[scenarios.Rcode]int{
-		scenarios.RcodeNXDomain: dns.RcodeNameError,
-		scenarios.RcodeServFail: dns.RcodeServerFailure,
-		scenarios.RcodeRefused:  dns.RcodeRefused,
-		scenarios.RcodeNoData:   dns.RcodeSuccess,
+func TestAnswersWithoutRecords(t *testing.T) {
+	for answer, want := range map[scenarios.DNSAnswer]int{
+		scenarios.AnswerNXDomain: dns.RcodeNameError,
+		scenarios.AnswerServFail: dns.RcodeServerFailure,
+		scenarios.AnswerRefused:  dns.RcodeRefused,
+		scenarios.AnswerNoData:   dns.RcodeSuccess,
 	} {
 		t.Run(string(answer), func(t *testing.T) {
-			srv := serve(t, dnsfake.Rcode(answer)(honest()))
+			srv := serve(t, dnsfake.Answer(answer)(honest()))
 			m := exchange(t, srv, "udp", query("a.example.", dns.TypeA))
 			assert.Equal(t, want, m.Rcode)
 			assert.Empty(t, m.Answer)
@@ -53,11 +53,11 @@ func TestRcode(t *testing.T) {
 			_, err := resolver(srv).LookupHost(t.Context(), "a.example.")
 			var dnsErr *net.DNSError
 			require.ErrorAs(t, err, &dnsErr)
-			negative := answer == scenarios.RcodeNXDomain || answer == scenarios.RcodeNoData
+			negative := answer == scenarios.AnswerNXDomain || answer == scenarios.AnswerNoData
 			assert.Equal(t, negative, dnsErr.IsNotFound, dnsErr.Error())
 		})
 	}
-	assert.PanicsWithValue(t, `dnsfake: unknown rcode "gone"`, func() { dnsfake.Rcode("gone") })
+	assert.PanicsWithValue(t, `dnsfake: unknown answer "gone"`, func() { dnsfake.Answer("gone") })
 }
 
 func TestDropShare(t *testing.T) {
@@ -106,7 +106,7 @@ func TestDropIsRepeatablePerQuestion(t *testing.T) {
 }
 
 func TestDelayHoldsUpNoOtherQuery(t *testing.T) {
-	slow := func(m *dns.Msg) bool { return m.Question[0].Name == "four.example." }
+	slow := func(_ dns.ResponseWriter, m *dns.Msg) bool { return m.Question[0].Name == "four.example." }
 	srv := serve(t, dnsfake.When(slow, dnsfake.Delay(time.Hour, 0, rng()))(honest()))
 	for _, network := range []string{"udp", "tcp"} {
 		conn, err := dns.Dial(network, srv.Addr())
@@ -144,8 +144,8 @@ func TestDelay(t *testing.T) {
 }
 
 func TestWhen(t *testing.T) {
-	isAAAA := func(m *dns.Msg) bool { return m.Question[0].Qtype == dns.TypeAAAA }
-	h := dnsfake.When(isAAAA, dnsfake.Rcode(scenarios.RcodeRefused))(honest())
+	isAAAA := func(_ dns.ResponseWriter, m *dns.Msg) bool { return m.Question[0].Qtype == dns.TypeAAAA }
+	h := dnsfake.When(isAAAA, dnsfake.Answer(scenarios.AnswerRefused))(honest())
 	assert.Equal(t, dns.RcodeRefused, ask(h, query("a.example.", dns.TypeAAAA)).Rcode)
 	assert.Equal(t, dns.RcodeSuccess, ask(h, query("a.example.", dns.TypeA)).Rcode)
 }
@@ -159,12 +159,12 @@ func TestFault(t *testing.T) {
 		min, max int64 // bites
 	}{
 		{"nothing", scenarios.DNSFault{}, dns.RcodeSuccess, 0, 0},
-		{"answer", scenarios.DNSFault{Answer: scenarios.RcodeServFail}, dns.RcodeServerFailure, asks, asks},
-		{"name", scenarios.DNSFault{Name: "a.*", Answer: scenarios.RcodeServFail}, dns.RcodeServerFailure, asks, asks},
-		{"star crosses dots", scenarios.DNSFault{Name: "*example", Answer: scenarios.RcodeRefused}, dns.RcodeRefused, asks, asks},
-		{"other name", scenarios.DNSFault{Name: "b.*", Answer: scenarios.RcodeServFail}, dns.RcodeSuccess, 0, 0},
-		{"type", scenarios.DNSFault{Type: "a", Answer: scenarios.RcodeServFail}, dns.RcodeServerFailure, asks, asks},
-		{"other type", scenarios.DNSFault{Type: "AAAA", Answer: scenarios.RcodeServFail}, dns.RcodeSuccess, 0, 0},
+		{"answer", scenarios.DNSFault{Answer: scenarios.AnswerServFail}, dns.RcodeServerFailure, asks, asks},
+		{"name", scenarios.DNSFault{Name: "a.*", Answer: scenarios.AnswerServFail}, dns.RcodeServerFailure, asks, asks},
+		{"star crosses dots", scenarios.DNSFault{Name: "*example", Answer: scenarios.AnswerRefused}, dns.RcodeRefused, asks, asks},
+		{"other name", scenarios.DNSFault{Name: "b.*", Answer: scenarios.AnswerServFail}, dns.RcodeSuccess, 0, 0},
+		{"type", scenarios.DNSFault{Type: "a", Answer: scenarios.AnswerServFail}, dns.RcodeServerFailure, asks, asks},
+		{"other type", scenarios.DNSFault{Type: "AAAA", Answer: scenarios.AnswerServFail}, dns.RcodeSuccess, 0, 0},
 		{"delay", scenarios.DNSFault{Delay: time.Microsecond}, dns.RcodeSuccess, asks, asks},
 		{"jitter", scenarios.DNSFault{Jitter: time.Microsecond}, dns.RcodeSuccess, asks, asks},
 		{"half dropped", scenarios.DNSFault{Drop: 0.5}, dns.RcodeSuccess, 30, 70},
@@ -172,7 +172,7 @@ func TestFault(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var bites atomic.Int64
-			h := dnsfake.Fault(tc.fault, rng(), func() { bites.Add(1) })(honest())
+			h := dnsfake.Fault(tc.fault, nil, rng(), func() { bites.Add(1) })(honest())
 			for range asks {
 				if m := ask(h, query("A.example.", dns.TypeA)); m != nil {
 					assert.Equal(t, tc.rcode, m.Rcode)
@@ -185,7 +185,7 @@ func TestFault(t *testing.T) {
 }
 
 func TestFaultWithoutCounter(t *testing.T) {
-	h := dnsfake.Fault(scenarios.DNSFault{Answer: scenarios.RcodeRefused}, rng(), nil)(honest())
+	h := dnsfake.Fault(scenarios.DNSFault{Answer: scenarios.AnswerRefused}, nil, rng(), nil)(honest())
 	assert.Equal(t, dns.RcodeRefused, ask(h, query("a.example.", dns.TypeA)).Rcode)
 }
 
@@ -217,7 +217,7 @@ func TestManyAtOnce(t *testing.T) {
 			answered.Add(1)
 		}
 	})
-	fault := dnsfake.Fault(scenarios.DNSFault{Drop: 0.1, Jitter: time.Microsecond}, rng(), func() {})
+	fault := dnsfake.Fault(scenarios.DNSFault{Drop: 0.1, Jitter: time.Microsecond}, nil, rng(), func() {})
 	h := count(fault(honest()))
 	var wg sync.WaitGroup
 	for range 8 {

@@ -163,8 +163,23 @@ func (s *Server) serve(w dns.ResponseWriter, b []byte) {
 	case err != nil || len(q.Question) != 1:
 		_ = w.WriteMsg(new(dns.Msg).SetRcodeFormatError(q))
 	default:
-		s.handler.ServeDNS(w, q)
+		s.handler.ServeDNS(&cutter{wrapper{w}, q}, q)
 	}
+}
+
+// cutter is a response writer that cuts messages to what the client takes if the way is UDP. It leaves raw
+// bytes alone.
+type cutter struct {
+	wrapper
+	query *dns.Msg
+}
+
+// WriteMsg implements [dns.ResponseWriter].
+func (c *cutter) WriteMsg(m *dns.Msg) error {
+	if network(c) == "udp" {
+		m.Truncate(udpSize(c.query))
+	}
+	return c.ResponseWriter.WriteMsg(m)
 }
 
 // responseWriter is the [dns.ResponseWriter] of a Server. It has no TSIG.

@@ -23,6 +23,14 @@ const (
 	maxUDPSize = 4096
 )
 
+// find returns the addresses of a host of the zone, or the one that the text is.
+func (z Zone) find(host string) []netip.Addr {
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return []netip.Addr{addr}
+	}
+	return z[canonical(host)]
+}
+
 // Handler returns a handler that answers from z with records that live for ttl, in whole seconds.
 // It keeps a copy of z's names, so that z may be changed afterwards. The handler may be called concurrently.
 func Handler(z Zone, ttl time.Duration) dns.Handler {
@@ -57,7 +65,7 @@ func (a *authority) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 	if q.Response {
 		return // an answer to an answer could go back and forth for ever
 	}
-	send(w, q, a.answer(q))
+	send(w, a.answer(q))
 }
 
 func (a *authority) answer(q *dns.Msg) *dns.Msg {
@@ -76,14 +84,18 @@ func (a *authority) answer(q *dns.Msg) *dns.Msg {
 }
 
 func (a *authority) lookup(q *dns.Msg) *dns.Msg {
-	question := q.Question[0]
-	addrs, ok := a.names[canonical(question.Name)]
+	addrs, ok := a.names[canonical(q.Question[0].Name)]
 	if !ok {
 		return newNegative(q, dns.RcodeNameError)
 	}
+	return newAddresses(q, addrs, a.ttl)
+}
+
+// newAddresses returns the answer to q for a name that has addrs.
+func newAddresses(q *dns.Msg, addrs []netip.Addr, ttl uint32) *dns.Msg {
 	m := newReply(q, dns.RcodeSuccess)
 	for _, addr := range addrs {
-		if rr := a.record(question, addr.Unmap()); rr != nil {
+		if rr := newRecord(q.Question[0], addr.Unmap(), ttl); rr != nil {
 			m.Answer = append(m.Answer, rr)
 		}
 	}
@@ -93,9 +105,9 @@ func (a *authority) lookup(q *dns.Msg) *dns.Msg {
 	return m
 }
 
-// record returns addr as a resource record if the question asks for its type, else nil.
-func (a *authority) record(q dns.Question, addr netip.Addr) dns.RR {
-	hdr := dns.RR_Header{Name: q.Name, Rrtype: q.Qtype, Class: dns.ClassINET, Ttl: a.ttl}
+// newRecord returns addr as a resource record if the question asks for its type, else nil.
+func newRecord(q dns.Question, addr netip.Addr, ttl uint32) dns.RR {
+	hdr := dns.RR_Header{Name: q.Name, Rrtype: q.Qtype, Class: dns.ClassINET, Ttl: ttl}
 	switch {
 	case q.Qtype == dns.TypeA && addr.Is4():
 		return &dns.A{Hdr: hdr, A: addr.AsSlice()}
@@ -133,14 +145,8 @@ func newNegative(q *dns.Msg, rcode int) *dns.Msg {
 	return m
 }
 
-// send writes m, cut to what the client takes if the way is UDP.
-// A client that is gone is none of the server's business, so errors of the write are dropped.
-func send(w dns.ResponseWriter, q, m *dns.Msg) {
-	if network(w) == "udp" {
-		m.Truncate(udpSize(q))
-	}
-	_ = w.WriteMsg(m)
-}
+// send writes m. A client that is gone is none of the server's business, so errors of the write are dropped.
+func send(w dns.ResponseWriter, m *dns.Msg) { _ = w.WriteMsg(m) }
 
 // udpSize returns the number of bytes that the client that sent q takes over UDP.
 func udpSize(q *dns.Msg) int {

@@ -17,16 +17,16 @@ import (
 	"github.com/simrun/simrun/scenarios"
 )
 
-// dnsFaults puts the DNS faults of name server number i before a handler.
-func (in *internet) dnsFaults(h dns.Handler, i int) dns.Handler {
+// dnsFaults puts the DNS faults of name server number i before the handler of a zone.
+func (in *internet) dnsFaults(h dns.Handler, zone dnsfake.Zone, i int) dns.Handler {
 	for n, f := range in.faults {
 		if f.DNS == nil || !slices.Contains(f.Target.Nameserver, i) {
 			continue
 		}
 		rng := rand.New(rand.NewPCG(in.seed, uint64(n)<<32|uint64(i)))
-		lie := dnsfake.Fault(*f.DNS, rng, func() { f.Bit.Add(1) })
-		h = dnsfake.When(func(q *dns.Msg) bool {
-			return in.active(f) && dnsfake.Selects(f.DNS, q) && f.Picks(in.world.Nameservers[i].Name+" "+q.Question[0].String())
+		lie := dnsfake.Fault(*f.DNS, zone, rng, func() { f.Bit.Add(1) })
+		h = dnsfake.When(func(w dns.ResponseWriter, q *dns.Msg) bool {
+			return in.active(f) && dnsfake.Selects(f.DNS, w, q) && f.Picks(in.world.Nameservers[i].Name+" "+q.Question[0].String())
 		}, lie)(h)
 	}
 	return h

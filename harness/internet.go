@@ -160,7 +160,7 @@ func (in *internet) serveNames() error {
 	}
 	honest := dnsfake.Handler(zone, time.Minute)
 	for i, ns := range in.world.Nameservers {
-		h := in.dnsFaults(honest, i)
+		h := in.dnsFaults(honest, zone, i)
 		h = dnsfake.Observe(in.tcpDNS.add("ns:" + ns.Name))(h)
 		_, err := dnsfake.Listen(netip.AddrPortFrom(in.hosts[i].Addrs[0], 53).String(), h)
 		if err != nil {

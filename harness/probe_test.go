@@ -2,6 +2,7 @@ package harness
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -12,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -34,6 +36,8 @@ type probe struct {
 	Flock bool          `json:",omitempty"` // a few tries at once
 
 	Name, Type string `json:",omitempty"` // DNS question; else the probe opens a TCP connection
+	Net        string `json:",omitempty"` // by which the question goes: "tcp", or UDP
+	Replies    int    `json:",omitempty"` // that are waited for; 0 means one
 	Visit      *visit `json:",omitempty"` // what is asked over the connection; nil: nothing
 }
 
@@ -68,8 +72,21 @@ type sighting struct {
 	Segments   uint32 `json:",omitempty"` // that they came in
 	Repeats    uint32 `json:",omitempty"` // segments that the client had to send again until it was connected
 
-	Rcode   string   `json:",omitempty"`
-	Answers []string `json:",omitempty"`
+	Rcode   string   `json:",omitempty"` // of the first reply
+	Answers []string `json:",omitempty"` // addresses in it
+	Replies []reply  `json:",omitempty"`
+}
+
+// A reply is a DNS message that came from a name server.
+type reply struct {
+	Size      int
+	Malformed string // how, empty if it is not
+	Stray     string // in what it is no reply to the question: "id" or "question"
+	Rcode     string
+	Truncated bool
+	CNAMEs    int
+	TTL       uint32 // of the first record
+	Answers   []string
 }
 
 // beProbe turns this process into the independent client if it was started as one, and does not return then.
@@ -135,22 +152,75 @@ func (p *probe) once() sighting {
 	return p.connect()
 }
 
-// resolve asks one name server once.
+// resolve asks one name server once. Where it waits for several replies, only the first has to come.
 func (p *probe) resolve() (s sighting) {
 	q := new(dns.Msg).SetQuestion(dns.Fqdn(p.Name), dns.StringToType[p.Type])
-	c := dns.Client{Timeout: p.Limit}
 	begin := time.Now()
-	m, _, err := c.Exchange(q, p.Addr)
-	s.First = time.Since(begin)
+	conn, err := dns.DialTimeout(cmp.Or(p.Net, "udp"), p.Addr, p.Limit)
 	if err != nil {
-		s.fail("answer", err)
+		s.fail("connect", err)
 		return s
 	}
-	s.Rcode = strings.ToLower(dns.RcodeToString[m.Rcode])
-	for _, rr := range m.Answer {
-		s.Answers = append(s.Answers, dns.Field(rr, 1))
+	defer conn.Close()
+	conn.UDPSize = dns.MaxMsgSize
+	conn.SetDeadline(begin.Add(p.Limit))
+	if err := conn.WriteMsg(q); err != nil {
+		s.fail("ask", err)
+		return s
+	}
+	for len(s.Replies) < max(p.Replies, 1) {
+		b, err := conn.ReadMsgHeader(nil)
+		if err != nil && len(s.Replies) == 0 {
+			s.fail("answer", err)
+		}
+		if err != nil {
+			return s
+		}
+		if len(s.Replies) == 0 {
+			s.First = time.Since(begin)
+		}
+		s.hear(newReply(q, b))
 	}
 	return s
+}
+
+// hear notes a reply.
+func (s *sighting) hear(r reply) {
+	s.Replies = append(s.Replies, r)
+	if len(s.Replies) > 1 {
+		return
+	}
+	s.Rcode, s.Answers = r.Rcode, r.Answers
+	if r.Malformed != "" || r.Stray != "" {
+		s.fail("answer", errors.New(cmp.Or(r.Malformed, "another "+r.Stray)))
+	}
+}
+
+func newReply(q *dns.Msg, b []byte) reply {
+	r := reply{Size: len(b)}
+	m := new(dns.Msg)
+	if err := m.Unpack(b); err != nil {
+		r.Malformed = err.Error()
+	}
+	switch {
+	case m.Id != q.Id || !m.Response:
+		r.Stray = "id"
+	case !slices.Equal(m.Question, q.Question):
+		r.Stray = "question"
+	}
+	r.Rcode, r.Truncated = strings.ToLower(dns.RcodeToString[m.Rcode]), m.Truncated
+	for _, rr := range m.Answer {
+		switch rr.(type) {
+		case *dns.CNAME:
+			r.CNAMEs++
+		case *dns.A, *dns.AAAA:
+			r.Answers = append(r.Answers, dns.Field(rr, 1))
+		}
+	}
+	if len(m.Answer) > 0 {
+		r.TTL = m.Answer[0].Header().Ttl
+	}
+	return r
 }
 
 // connect opens one connection and makes the visit over it.

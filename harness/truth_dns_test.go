@@ -1,17 +1,43 @@
 package harness
 
 import (
+	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/simrun/simrun/scenarios"
 )
 
-var rcodes = map[scenarios.Rcode]string{
-	scenarios.RcodeNXDomain: "nxdomain",
-	scenarios.RcodeServFail: "servfail",
-	scenarios.RcodeRefused:  "refused",
-	scenarios.RcodeNoData:   "noerror",
+// showsAnswer says by what a client knows each of the answers of the language.
+var showsAnswer = map[scenarios.DNSAnswer]func(reply) bool{
+	scenarios.AnswerNXDomain: isBare("nxdomain"),
+	scenarios.AnswerServFail: isBare("servfail"),
+	scenarios.AnswerRefused:  isBare("refused"),
+	scenarios.AnswerNoData:   isBare("noerror"),
+
+	scenarios.AnswerTruncated: func(r reply) bool { return r.Truncated && len(r.Answers) == 0 },
+	scenarios.AnswerOversized: func(r reply) bool { return r.Size > 512 && !r.Truncated && len(r.Answers) > 0 },
+	scenarios.AnswerCNAMELoop: func(r reply) bool { return r.CNAMEs == 2 && len(r.Answers) == 0 },
+
+	scenarios.AnswerWrongID:       func(r reply) bool { return r.Stray == "id" && len(r.Answers) > 0 },
+	scenarios.AnswerWrongQuestion: func(r reply) bool { return r.Stray == "question" && len(r.Answers) > 0 },
+	scenarios.AnswerCut:           func(r reply) bool { return strings.Contains(r.Malformed, "too small") && r.Stray == "" },
+	scenarios.AnswerPointerLoop:   func(r reply) bool { return strings.Contains(r.Malformed, "pointer") && r.Stray == "" },
+	scenarios.AnswerGarbage:       func(r reply) bool { return r.Stray == "id" && len(r.Answers) == 0 },
+}
+
+// isBare reports whether a reply has an rcode, and nothing else.
+func isBare(rcode string) func(reply) bool {
+	return func(r reply) bool {
+		return r.Rcode == rcode && r.Malformed == "" && r.Stray == "" && !r.Truncated && r.CNAMEs+len(r.Answers) == 0
+	}
+}
+
+// first reports whether the first reply of a sighting is as is says.
+func first(is func(reply) bool) func(sighting) bool {
+	return func(g sighting) bool { return len(g.Replies) > 0 && is(g.Replies[0]) }
 }
 
 func (t *town) dnsChecks(f *scenarios.DNSFault, s spot) (all []check, err error) {
@@ -20,25 +46,79 @@ func (t *town) dnsChecks(f *scenarios.DNSFault, s spot) (all []check, err error)
 		return nil, err
 	}
 	c := check{about: "resolve " + name, probe: t.question(s, name, kind)}
+	add := func(about string, shows func(sighting) bool) *check {
+		c := c
+		c.about, c.shows = c.about+", "+about, shows
+		all = append(all, c)
+		return &all[len(all)-1]
+	}
 	if f.Drop > 0 {
-		drop := c
-		drop.probe.Limit, drop.shows = silence, func(g sighting) bool { return g.Err == "timeout" }
+		drop := add("drop", func(g sighting) bool { return g.Err == "timeout" })
+		drop.probe.Limit = silence
 		if f.Drop < 1 {
 			drop.partly, drop.probe.Times, drop.probe.Flock = true, triesToMeet(float64(f.Drop)), true
 		}
-		all = append(all, drop)
 	}
-	if f.Delay > 0 {
-		delay := c
-		delay.shows = func(g sighting) bool { return g.First >= s.floor()+f.Delay-f.Jitter }
-		all = append(all, delay)
+	if f.Delay > 0 && !f.Injected {
+		add("delay", func(g sighting) bool { return g.First >= s.floor()+f.Delay-f.Jitter })
 	}
-	if f.Answer != "" {
-		answer := c
-		answer.shows = func(g sighting) bool { return g.Rcode == rcodes[f.Answer] && len(g.Answers) == 0 }
-		all = append(all, answer)
+	if is := t.forged(f, kind); is != nil && f.Injected {
+		add("injected", func(g sighting) bool {
+			return len(g.Replies) == 2 && is(g.Replies[0]) && !is(g.Replies[1]) && len(g.Replies[1].Answers) > 0
+		}).probe.answers(2)
+	} else if is != nil {
+		add("answer", first(is))
+	}
+	if f.Injected || f.Answer == scenarios.AnswerTruncated || f.Answer == scenarios.AnswerOversized {
+		overTCP := add("over TCP", nil)
+		overTCP.probe.Net, overTCP.absent = "tcp", true
+	}
+	if f.CNAMEs > 0 {
+		add("cnames", first(func(r reply) bool { return r.CNAMEs == f.CNAMEs && len(r.Answers) > 0 }))
+	}
+	if f.TTL != nil {
+		add("ttl", first(func(r reply) bool { return r.TTL == uint32(f.TTL.Seconds()) && len(r.Answers) > 0 }))
+	}
+	if f.Rotate {
+		addrs := t.addressesOf(name, kind)
+		if len(addrs) < 2 {
+			return nil, errors.New("nothing is known that shows the turns of one address")
+		}
+		turns := add("rotate", first(func(r reply) bool { return len(r.Answers) == len(addrs) && r.Answers[0] != addrs[0] }))
+		turns.partly, turns.probe.Times = true, 2*len(addrs)
 	}
 	return all, nil
+}
+
+// answers lets the probe wait for so many replies.
+func (p *probe) answers(n int) { p.Replies, p.Limit = n, silence }
+
+// forged returns what tells a fault's own answer from the truth; nil if the fault has none.
+func (t *town) forged(f *scenarios.DNSFault, kind string) func(reply) bool {
+	switch {
+	case f.Answer != "":
+		return showsAnswer[f.Answer]
+	case f.Address != "":
+		want := t.addressesOf(f.Address, kind)
+		return func(r reply) bool { return slices.Equal(r.Answers, want) && r.Rcode == "noerror" }
+	}
+	return nil
+}
+
+// addressesOf returns the addresses of a type that a host has, or the one that it is.
+func (t *town) addressesOf(host, kind string) (all []string) {
+	var addrs []netip.Addr
+	if addr, err := netip.ParseAddr(host); err == nil {
+		addrs = append(addrs, addr)
+	} else if i, ok := t.place.index[host]; ok {
+		addrs = t.place.hosts[i].Addrs
+	}
+	for _, a := range addrs {
+		if a.Is4() == (kind == "A") {
+			all = append(all, a.String())
+		}
+	}
+	return all
 }
 
 // question returns the probe that asks a name server for a host.
@@ -52,15 +132,13 @@ func (t *town) question(s spot, name, kind string) probe {
 func (t *town) resolvable(f *scenarios.DNSFault) (name, kind string, err error) {
 	for i := range t.world.Hosts {
 		h := &t.world.Hosts[i]
-		if f.Name != "" && !scenarios.Glob(f.Name, h.Name) {
+		if f.Name != "" && !scenarios.Glob(f.Name, h.Name) || h.Name == f.Address {
 			continue
 		}
-		kinds := recordTypes(h)
-		if f.Type == "" {
-			return h.Name, kinds[0], nil
-		}
-		if slices.Contains(kinds, f.Type) {
-			return h.Name, f.Type, nil
+		for _, kind := range recordTypes(h) {
+			if f.Type == "" || f.Type == kind {
+				return h.Name, kind, nil
+			}
 		}
 	}
 	return "", "", fmt.Errorf("no host has the name and type")

@@ -60,6 +60,9 @@ func (d *decoder) fault(n ast.Node, w *World) Fault {
 		d.resolve(&f.Target, w, at)
 		d.checkPacketPlace(&f, w)
 	}
+	if w != nil && f.DNS != nil {
+		d.checkDNSAddress(f.DNS, w, n.(*ast.MappingNode))
+	}
 	return f
 }
 
