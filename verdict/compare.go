@@ -334,7 +334,11 @@ func shareText(ok int, cells []*record.Cell) string { return fmt.Sprintf("%d/%d 
 func endings(cells []*record.Cell) []string {
 	var list []string
 	for _, c := range cells {
-		list = append(list, strings.TrimRight(string(c.Outcome)+" "+c.Class, " "))
+		text := c.Class
+		if !strings.HasPrefix(text, string(c.Outcome)) { // as hang-no-output does
+			text = strings.TrimRight(string(c.Outcome)+" "+c.Class, " ")
+		}
+		list = append(list, text)
 	}
 	slices.Sort(list)
 	return slices.Compact(list)

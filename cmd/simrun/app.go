@@ -131,7 +131,8 @@ func (a *app) rootCommand() *cobra.Command {
 	root.SetErr(a.err)
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(helpCommand(root))
-	root.AddCommand(run, a.validateCommand(), a.doctorCommand(), a.shellCommand(), a.versionCommand())
+	root.AddCommand(run, a.validateCommand(), a.doctorCommand(), a.shellCommand(), a.compareCommand(),
+		a.versionCommand())
 	return root
 }
 
