@@ -31,7 +31,7 @@ wrote with --out, or the results.jsonl in them.
 
 Regressions are what failed newly, what leaks or is verified less, and what got
 slower by more than chance. Cells whose repetitions disagree are listed apart.
-A cell is compared if both runs have it, with the same world, faults and modules.
+A cell is compared if both runs have it with the same world, faults and modules.
 
 Exit status: 0 no regression, 1 a regression, 2 the input is wrong.`,
 		Example: `  simrun compare last-night tonight
