@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math/big"
 	"net/netip"
@@ -221,4 +222,36 @@ func FuzzParse(f *testing.F) {
 		q := parsed(t, again)
 		assert.Equal(t, []any{p.src, p.dst, p.flags, p.seq, p.ack, string(p.payload)}, []any{q.src, q.dst, q.flags, q.seq, q.ack, string(q.payload)})
 	})
+}
+
+// TestCorruptBreaksTheChecksum checks it by arithmetic; that kernels do, TestKernelsDropWhatIsCorrupt shows.
+func TestCorruptBreaksTheChecksum(t *testing.T) {
+	for name, whole := range map[string][]byte{
+		"TCP over IPv4":  segment(clientPort4, hostPort4, flagSYN, 7, 0, ""),
+		"TCP over IPv6":  segment(clientPort6, hostPort6, flagACK, 7, 8, "some data"),
+		"UDP over IPv4":  datagram(clientPort4, hostPort4, []byte("q")),
+		"UDP over IPv6":  datagram(clientPort6, hostPort6, []byte("query")),
+		"ICMP over IPv4": icmpFor(hostPort4.Addr(), parsed(t, datagram(clientPort4, hostPort4, nil)), datagram(clientPort4, hostPort4, nil), unreachablePort),
+	} {
+		for draw := range uint64(500) {
+			b := bytes.Clone(whole)
+			p := parsed(t, b)
+			require.True(t, corrupt(b[p.header:], draw))
+			changed := 0
+			for i := range b {
+				if b[i] != whole[i] {
+					changed++
+				}
+			}
+			assert.Equal(t, 1, changed, "bytes changed, %s", name)
+			assert.Equal(t, whole[:p.header+4], b[:p.header+4], "IP header and ports, %s", name)
+			if p.proto == protoICMP {
+				assert.False(t, sumsToZero(b[p.header:]), name)
+				continue
+			}
+			pseudo := append(append(p.src.Addr().AsSlice(), p.dst.Addr().AsSlice()...), 0, p.proto, 0, byte(len(b)-p.header))
+			assert.False(t, sumsToZero(append(pseudo, b[p.header:]...)), name)
+		}
+	}
+	assert.False(t, corrupt(make([]byte, 8), 1), "nothing but the ports of a datagram")
 }
