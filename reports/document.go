@@ -28,6 +28,7 @@ const MarkdownLimit = 60_000
 type document struct {
 	Title    string
 	Lead     []string // paragraphs; the first is the answer
+	Code     []string // commands to copy, below the first paragraph
 	Sections []section
 }
 
@@ -74,9 +75,12 @@ func (d *document) text() string {
 		}
 	}
 	paragraph("", d.Title)
-	for _, text := range d.Lead {
+	for i, text := range d.Lead {
 		b.WriteByte('\n')
 		paragraph("", text)
+		if i == 0 && len(d.Code) > 0 {
+			b.WriteString("\n    " + strings.Join(cleanAll(d.Code), "\n    ") + "\n")
+		}
 	}
 	for _, s := range d.Sections {
 		b.WriteByte('\n')
@@ -87,6 +91,15 @@ func (d *document) text() string {
 		s.columns(&b)
 	}
 	return b.String()
+}
+
+// cleanAll makes each command one line. An indented block needs no other escapes, in Markdown either.
+func cleanAll(lines []string) []string {
+	var clean []string
+	for _, l := range lines {
+		clean = append(clean, Clean(l))
+	}
+	return clean
 }
 
 // columns writes the table of a section in columns. One that is too wide for a line gets a line for each of
@@ -133,8 +146,11 @@ func (s *section) list(b *strings.Builder) {
 func (d *document) markdown(limit int) string {
 	var b strings.Builder
 	b.WriteString("## " + markdownText(d.Title) + "\n")
-	for _, text := range d.Lead {
+	for i, text := range d.Lead {
 		b.WriteString("\n" + markdownText(text) + "\n")
+		if i == 0 && len(d.Code) > 0 {
+			b.WriteString("\n    " + strings.Join(cleanAll(d.Code), "\n    ") + "\n")
+		}
 	}
 	for i := range d.Sections {
 		room := limit - b.Len() - reserve*(len(d.Sections)-i)

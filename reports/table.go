@@ -32,6 +32,8 @@ type Table struct {
 	Broken   []Finding // what cells did that was not expected: one per entry, with the text of its first
 	Failures []Finding // why simrun failed in cells, the most frequent reason first
 	Skips    []Finding // why cells were skipped, the most frequent reason first
+
+	severalProjects, severalReleases bool // among the rows
 }
 
 // A Row is one scenario with one project and one Go release.
@@ -72,13 +74,14 @@ type Finding struct {
 // Every cell counts as it was judged: Cell.Outcome is taken from the record.
 func Summarize(run record.Run, cells []record.Cell) *Table {
 	t := &Table{Run: run, Cells: len(cells), Outcomes: map[record.Outcome]int{}}
-	order := newOrder(run)
-	cells = slices.Clone(cells)
-	slices.SortStableFunc(cells, func(a, b record.Cell) int { return order.compare(a.Key, b.Key) })
-
-	t.Configs = columns(order, cells)
+	cells = sorted(&run, cells)
+	t.Configs = columns(newOrder(run), cells)
 	for group := range chunkBy(cells, sameRow) {
 		t.Rows = append(t.Rows, t.foldRow(group))
+	}
+	for _, r := range t.Rows {
+		t.severalProjects = t.severalProjects || r.Project != t.Rows[0].Project
+		t.severalReleases = t.severalReleases || r.Go != t.Rows[0].Go
 	}
 	for group := range chunkBy(cells, sameEntry) {
 		t.Broken = append(t.Broken, broken(run, group)...)
@@ -94,6 +97,14 @@ func Summarize(run record.Run, cells []record.Cell) *Table {
 	return t
 }
 
+// sorted returns the cells of a run by row, column and repetition. It leaves its argument as it is.
+func sorted(run *record.Run, cells []record.Cell) []record.Cell {
+	order := newOrder(*run)
+	cells = slices.Clone(cells)
+	slices.SortStableFunc(cells, func(a, b record.Cell) int { return order.compare(a.Key, b.Key) })
+	return cells
+}
+
 // foldRow makes one row of the cells that belong to it, which are sorted by config.
 func (t *Table) foldRow(cells []record.Cell) Row {
 	k := cells[0].Key
@@ -103,6 +114,79 @@ func (t *Table) foldRow(cells []record.Cell) Row {
 		row.Entries[i] = fold(t.Run, group)
 	}
 	return row
+}
+
+// rowName names a row by what tells it from the others.
+func (t *Table) rowName(scenario, project, release string) string {
+	name := scenario
+	if t.severalProjects {
+		name += " " + project
+	}
+	if t.severalReleases {
+		name += " " + release
+	}
+	return name
+}
+
+// wholeRows is how many rows a table has that is shown whole: there is nothing to gain in a small one.
+const wholeRows = 12
+
+// exercised returns a table without the rows in which no config met the fault, and without the configs that
+// met none in the others. What failed, or is not as expected, stays. The counts are those of the whole.
+func (t *Table) exercised() (shown *Table, rows int, configs []string) {
+	if len(t.Rows) <= wholeRows {
+		return t, 0, nil
+	}
+	few := *t
+	few.Rows = slices.DeleteFunc(slices.Clone(t.Rows), Row.untouched)
+	few.Configs = nil
+	var kept []int
+	for i, config := range t.Configs {
+		if few.untouched(i) {
+			configs = append(configs, config)
+			continue
+		}
+		few.Configs, kept = append(few.Configs, config), append(kept, i)
+	}
+	for r := range few.Rows {
+		var entries []Entry
+		for _, i := range kept {
+			entries = append(entries, few.Rows[r].Entries[i])
+		}
+		few.Rows[r].Entries = entries
+	}
+	return &few, len(t.Rows) - len(few.Rows), configs
+}
+
+// untouched reports whether nothing happened to any config in a row.
+func (r Row) untouched() bool {
+	met := func(e Entry) bool { return !e.untouched() && e.Reps+e.Broken > 0 || e.Outcome == record.HarnessError }
+	return slices.ContainsFunc(r.Entries, Entry.untouched) && !slices.ContainsFunc(r.Entries, met)
+}
+
+// untouched reports whether nothing happened to a config in any row but those in which nothing is wrong.
+func (t *Table) untouched(config int) bool {
+	some := false
+	for _, r := range t.Rows {
+		e := r.Entries[config]
+		some = some || e.untouched()
+		healthy := t.healthy(r.Scenario) && e.Outcome == record.OK && e.Broken == 0
+		if !e.untouched() && !healthy && (e.Reps > 0 || e.Outcome == record.HarnessError) {
+			return false
+		}
+	}
+	return some
+}
+
+// healthy reports whether a scenario has no fault.
+func (t *Table) healthy(scenario string) bool {
+	i := slices.IndexFunc(t.Run.Scenarios, func(s record.Scenario) bool { return s.Name == scenario })
+	return i >= 0 && len(t.Run.Scenarios[i].Faults) == 0
+}
+
+// untouched reports whether all repetitions worked, as expected, and never met the fault.
+func (e Entry) untouched() bool {
+	return e.Outcome == record.OK && e.Unexercised == e.Reps && e.Broken == 0
 }
 
 // fold makes one entry of the repetitions of a cell.

@@ -32,13 +32,14 @@ const (
 // All names and messages are made safe with [Clean]. The only errors are those of w.
 func Terminal(w io.Writer, t *Table, opts TerminalOptions) error {
 	p := &printer{table: t, width: cmp.Or(opts.Width, defaultWidth), color: opts.Color}
-	for _, r := range t.Rows {
-		p.severalProjects = p.severalProjects || r.Project != t.Rows[0].Project
-		p.severalReleases = p.severalReleases || r.Go != t.Rows[0].Go
-	}
 	p.title()
+	var untouchedRows int
+	var untouchedConfigs []string
+	p.table, untouchedRows, untouchedConfigs = t.exercised()
 	p.matrix()
 	p.legend()
+	p.folded(untouchedRows, untouchedConfigs)
+	p.table = t
 	p.counts()
 	p.broken()
 	p.reasons("harness errors", alarm, t.Failures)
@@ -54,8 +55,6 @@ type printer struct {
 	color bool
 	out   strings.Builder
 	long  []string // names that were too long for the matrix; they are known by number from 1
-
-	severalProjects, severalReleases bool
 }
 
 // A style is a set of SGR parameters, see ECMA-48, 8.3.117.
@@ -102,10 +101,10 @@ func (p *printer) line(text string) { p.out.WriteString(strings.TrimRight(text, 
 func (p *printer) title() {
 	run := &p.table.Run
 	parts := []string{"simrun " + run.Simrun}
-	if len(p.table.Rows) > 0 && !p.severalProjects {
+	if len(p.table.Rows) > 0 && !p.table.severalProjects {
 		parts = append(parts, p.table.Rows[0].Project)
 	}
-	if len(p.table.Rows) > 0 && !p.severalReleases {
+	if len(p.table.Rows) > 0 && !p.table.severalReleases {
 		parts = append(parts, p.table.Rows[0].Go)
 	}
 	parts = append(parts,
@@ -163,23 +162,11 @@ func fit(columns []column, from, room int) int {
 func (p *printer) rowNames() (names [][]string, width int) {
 	limit := max(16, p.width*2/5)
 	for _, r := range p.table.Rows {
-		lines := p.name(p.rowName(r.Scenario, r.Project, r.Go), limit)
+		lines := p.name(p.table.rowName(r.Scenario, r.Project, r.Go), limit)
 		names = append(names, lines)
 		width = max(width, widest(lines))
 	}
 	return names, width
-}
-
-// rowName names a row by what tells it from the others.
-func (p *printer) rowName(scenario, project, release string) string {
-	name := scenario
-	if p.severalProjects {
-		name += " " + project
-	}
-	if p.severalReleases {
-		name += " " + release
-	}
-	return name
 }
 
 // columns measures the columns. A header is broken rather than making its column wider than its entries.
@@ -288,25 +275,23 @@ func (p *printer) legend() {
 	}
 }
 
+// folded says what the matrix leaves out because no fault was met there.
+func (p *printer) folded(rows int, configs []string) {
+	if rows+len(configs) > 0 {
+		p.out.WriteByte('\n')
+	}
+	if rows > 0 {
+		p.paragraph("", plain, fmt.Sprintf("not shown: %s in which no config met a fault", count(rows, "scenario")))
+	}
+	if len(configs) > 0 {
+		p.paragraph("", plain, Clean("not shown: "+someOf(configs, mostNamed)+", which worked and met no fault in any scenario"))
+	}
+}
+
 // counts prints how many cells there are and how they ended.
 func (p *printer) counts() {
-	t := p.table
-	text := count(t.Cells, "cell")
-	if t.Cells != t.Run.Cells {
-		text = fmt.Sprintf("%d of %s", t.Cells, count(t.Run.Cells, "cell"))
-	}
-	separator := ": "
-	for _, o := range []record.Outcome{record.OK, record.Error, record.Hang, record.Skipped, record.HarnessError} {
-		if n := t.Outcomes[o]; n > 0 {
-			text += fmt.Sprintf("%s%d %s", separator, n, o)
-			separator = ", "
-		}
-	}
-	if t.Unexercised > 0 {
-		text += fmt.Sprintf("; %d not exercised", t.Unexercised)
-	}
 	p.out.WriteByte('\n')
-	p.paragraph("", plain, text)
+	p.paragraph("", plain, p.table.countText())
 }
 
 // broken prints what was not as expected, entry by entry.
@@ -317,7 +302,7 @@ func (p *printer) broken() {
 	p.heading("expectations broken", red, p.table.Broken)
 	for _, f := range p.table.Broken {
 		k := f.Cells[0]
-		name := p.rowName(k.Scenario, k.Project, k.Go) + " × " + k.Config
+		name := p.table.rowName(k.Scenario, k.Project, k.Go) + " × " + k.Config
 		if p.table.Run.Repeat > 1 {
 			name += fmt.Sprintf(" (%d of %d repetitions, the first shown)", len(f.Cells), p.table.Run.Repeat)
 		}
@@ -358,7 +343,7 @@ func (p *printer) cellList(keys []record.Key) string {
 		for n < len(keys) && sameEntry(keys[0], keys[n]) {
 			n++
 		}
-		name := p.rowName(keys[0].Scenario, keys[0].Project, keys[0].Go) + " × " + keys[0].Config
+		name := p.table.rowName(keys[0].Scenario, keys[0].Project, keys[0].Go) + " × " + keys[0].Config
 		if n > 1 {
 			name += fmt.Sprintf(" (%d repetitions)", n)
 		}

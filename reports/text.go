@@ -121,6 +121,25 @@ func (e Entry) marks() string {
 	return marks
 }
 
+// countText says how many cells there are and how they ended.
+func (t *Table) countText() string {
+	text := count(t.Cells, "cell")
+	if t.Cells != t.Run.Cells {
+		text = fmt.Sprintf("%d of %s", t.Cells, count(t.Run.Cells, "cell"))
+	}
+	separator := ": "
+	for _, o := range []record.Outcome{record.OK, record.Error, record.Hang, record.Skipped, record.HarnessError} {
+		if n := t.Outcomes[o]; n > 0 {
+			text += fmt.Sprintf("%s%d %s", separator, n, o)
+			separator = ", "
+		}
+	}
+	if t.Unexercised > 0 {
+		text += fmt.Sprintf("; %d not exercised", t.Unexercised)
+	}
+	return text
+}
+
 // count writes a number with its noun in the right form.
 func count(n int, noun string) string {
 	if n == 1 {

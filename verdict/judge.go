@@ -28,8 +28,8 @@ func Broken(run *record.Run, cell *record.Cell) []string {
 		return nil
 	}
 	var broken []string
-	for _, e := range expectationsOf(run, cell.Scenario) {
-		if scenarios.Glob(e.Configs, cell.Config) && !meets(cell, e) {
+	for _, e := range Expectations(run, cell) {
+		if !meets(cell, e) {
 			broken = append(broken, fmt.Sprintf("expected %s, got %s (%s)", expected(e), got(cell), e.Where))
 		}
 	}
@@ -73,14 +73,20 @@ func got(cell *record.Cell) string {
 	return fmt.Sprintf("%s in %.3f s", strings.Join(words, " "), float64(cell.Seconds))
 }
 
-// expectationsOf returns the expectations of the scenario called name.
-func expectationsOf(run *record.Run, name string) []record.Expectation {
+// Expectations returns what its scenario expects of a cell, in the order of the scenario's file.
+func Expectations(run *record.Run, cell *record.Cell) []record.Expectation {
+	var list []record.Expectation
 	for _, s := range run.Scenarios {
-		if s.Name == name {
-			return s.Expect
+		if s.Name != cell.Scenario {
+			continue
+		}
+		for _, e := range s.Expect {
+			if scenarios.Glob(e.Configs, cell.Config) {
+				list = append(list, e)
+			}
 		}
 	}
-	return nil
+	return list
 }
 
 // projectOf returns the project called name, or an empty one.

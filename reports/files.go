@@ -1,0 +1,24 @@
+package reports
+
+import (
+	"io"
+
+	"github.com/simrun/simrun/record"
+	"github.com/simrun/simrun/verdict"
+)
+
+// A File is one form of the report of a run.
+type File struct {
+	Name  string // such as junit.xml
+	Write func(io.Writer) error
+}
+
+// Files returns all forms of the report of a run that are files. The cells must have been judged.
+func Files(run *record.Run, cells []record.Cell, r *verdict.Ranking) []File {
+	return []File{
+		{"report.md", func(w io.Writer) error { return Summary(w, Markdown, Summarize(*run, cells), r) }},
+		{"junit.xml", func(w io.Writer) error { return JUnit(w, run, cells) }},
+		{"bench.txt", func(w io.Writer) error { return Bench(w, run, cells) }},
+		{"verdicts.json", func(w io.Writer) error { return Verdicts(w, run, cells, r) }},
+	}
+}
