@@ -3,7 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
+	"io"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -114,21 +114,9 @@ func (a *app) writeComparison(o *compareOptions, old, recent *record.Run, c *ver
 		if file == "" {
 			continue
 		}
-		if err := writeFile(file, func(f *os.File) error { return reports.Compare(f, form, old, recent, c) }); err != nil {
-			return err
+		if err := writeFile(file, func(w io.Writer) error { return reports.Compare(w, form, old, recent, c) }); err != nil {
+			return wrongInput("%w", err) // the user named the file
 		}
-	}
-	return nil
-}
-
-// writeFile makes a file anew. A failure is the input's: the user named the file.
-func writeFile(name string, write func(*os.File) error) error {
-	f, err := os.Create(name)
-	if err == nil {
-		err = errors.Join(write(f), f.Close())
-	}
-	if err != nil {
-		return wrongInput("write %s: %w", name, err)
 	}
 	return nil
 }

@@ -1,11 +1,15 @@
 package main
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/simrun/simrun/reports"
 )
 
 const resultsName = "results.jsonl"
@@ -47,6 +51,29 @@ func tryWriting(dir string) error {
 	}
 	if err := errors.Join(probe.Close(), os.Remove(probe.Name())); err != nil {
 		return unusable(dir, err)
+	}
+	return nil
+}
+
+// writeReports writes files into a folder, in place of those of the same names.
+func writeReports(dir string, files []reports.File) error {
+	for _, f := range files {
+		if err := writeFile(filepath.Join(dir, f.Name), f.Write); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeFile makes a file anew.
+func writeFile(name string, write func(io.Writer) error) error {
+	f, err := os.Create(name)
+	if err != nil {
+		return fmt.Errorf("write a report: %w", err)
+	}
+	w := bufio.NewWriter(f)
+	if err := errors.Join(write(w), w.Flush(), f.Close()); err != nil {
+		return fmt.Errorf("write a report: %w", err)
 	}
 	return nil
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/simrun/simrun/harness"
 	"github.com/simrun/simrun/record"
 	"github.com/simrun/simrun/reports"
+	"github.com/simrun/simrun/verdict"
 )
 
 // runOptions is the flags of simrun run.
@@ -78,8 +79,10 @@ holds for configs and projects. So "simrun run" runs all that is built in, and
 "simrun run --configs mine.yaml" judges your configs by all built-in scenarios.
 
 The facts of each cell are written to results.jsonl in the folder --out as the
-cell ends. The first Ctrl-C ends the cells that are running and reports those
-that are complete; the second one ends simrun at once.`,
+cell ends, and in the end the report in several forms: report.md for a comment,
+junit.xml, bench.txt for benchstat, and verdicts.json. The first Ctrl-C ends
+the cells that are running and reports those that are complete; the second one
+ends simrun at once.`,
 		Example: `  simrun scenarios/
   simrun scenarios/packet --configs mine.yaml --config 'cn-*' --repeat 5
   simrun scenarios/ --scenario dead-proxy --project ~/src/myservice --out try1
@@ -154,10 +157,14 @@ func (a *app) carryOut(ctx context.Context, o *runOptions, plan runner, file str
 	if err != nil {
 		return err
 	}
-	cells, runErr := a.execute(ctx, o.quiet, plan, results)
+	runErr := a.execute(ctx, o.quiet, plan, results)
 	runErr = cmp.Or(runErr, results.Close())
-	table := reports.Summarize(header, cells)
-	if err := a.report(table, o.color, file); err != nil {
+	stored, err := record.ReadFile(file) // not kept in memory meanwhile: a run may have many cells
+	if err != nil {
+		return cmp.Or(runErr, err)
+	}
+	table := reports.Summarize(stored.Run, stored.Cells)
+	if err := a.report(table, stored, o.color, file); err != nil {
 		return err
 	}
 	if runErr != nil {
@@ -166,33 +173,32 @@ func (a *app) carryOut(ctx context.Context, o *runOptions, plan runner, file str
 	return statusOf(table)
 }
 
-// execute runs a plan, and writes each cell down as it ends. It returns what the table needs of the
-// cells that are complete.
-func (a *app) execute(ctx context.Context, quiet bool, plan runner, results *record.Writer) (cells []record.Cell, err error) {
+// execute runs a plan, and writes each cell down as it ends.
+func (a *app) execute(ctx context.Context, quiet bool, plan runner, results *record.Writer) error {
 	m := a.meter(quiet, plan.Header().Cells)
 	defer m.finish()
-	err = plan.Run(ctx, func(c *record.Cell) error {
+	return plan.Run(ctx, func(c *record.Cell) error {
 		if err := results.Append(c); err != nil {
 			return err
 		}
-		cells = append(cells, lean(*c))
 		m.cell(c)
 		return nil
 	}, m.status)
-	return cells, err
 }
 
-// lean drops the long lists of a cell, of which a run of many cells would fill the memory.
-func lean(c record.Cell) record.Cell {
-	c.Requests, c.Queries, c.Conns, c.Modules, c.Stderr = nil, nil, nil, nil, ""
-	return c
-}
-
-// report prints the matrix and where the results are.
-func (a *app) report(t *reports.Table, color, file string) error {
+// report prints the matrix, the answer and where the results are, and writes the other forms of the report
+// beside them.
+func (a *app) report(t *reports.Table, run *record.Results, color, file string) error {
+	ranking := verdict.Rank(&run.Run, run.Cells, verdict.Rules{})
 	options := reports.TerminalOptions{Width: a.widthOf(a.out), Color: a.colored(color)}
 	if err := reports.Terminal(a.out, t, options); err != nil {
 		return fmt.Errorf("print the report: %w", err)
+	}
+	if err := reports.TerminalAnswer(a.out, &run.Run, ranking, options); err != nil {
+		return fmt.Errorf("print the report: %w", err)
+	}
+	if err := writeReports(filepath.Dir(file), reports.Files(&run.Run, run.Cells, ranking)); err != nil {
+		return err
 	}
 	if _, err := fmt.Fprintf(a.out, "\nresults: %s\n", file); err != nil {
 		return fmt.Errorf("print the report: %w", err)
