@@ -16,7 +16,7 @@ import (
 // those of w, and an unknown form.
 func Compare(w io.Writer, form Form, old, new *record.Run, c *verdict.Comparison) error {
 	d := &document{
-		Title: fmt.Sprintf("simrun: from the run of %s to that of %s", old.Started, new.Started),
+		Title: fmt.Sprintf("simrun: from the run of %s to that of %s", minute(old.Started), minute(new.Started)),
 		Lead:  comparisonLead(c),
 	}
 	n := newNamer(c)

@@ -113,7 +113,7 @@ func severity(k ChangeKind) int {
 func (c *Comparison) match(old, new *record.Results) []pair {
 	same := c.sameInBoth(&old.Run, &new.Run)
 	across := acrossReleases(old, new)
-	before, after := c.byKey(old, same, across), c.byKey(new, same, across)
+	before, after := byKey(old, same, across), byKey(new, same, across)
 	var pairs []pair
 	for _, key := range sortedKeys(&new.Run, after) {
 		if cells, ok := before[key]; ok {
@@ -144,7 +144,7 @@ func (c *Comparison) leaveOut(reason string, keys []record.Key) {
 }
 
 // byKey returns the cells of a run that ran, by what they share with their repetitions.
-func (c *Comparison) byKey(r *record.Results, same func(record.Key) bool, across bool) map[record.Key][]*record.Cell {
+func byKey(r *record.Results, same func(record.Key) bool, across bool) map[record.Key][]*record.Cell {
 	found := map[record.Key][]*record.Cell{}
 	for i := range r.Cells {
 		cell := &r.Cells[i]

@@ -131,7 +131,7 @@ func (a *app) rootCommand() *cobra.Command {
 	root.SetErr(a.err)
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(helpCommand(root))
-	root.AddCommand(run, a.validateCommand(), a.doctorCommand(), a.shellCommand(), a.compareCommand(),
+	root.AddCommand(run, a.validateCommand(), a.doctorCommand(), a.shellCommand(), a.compareCommand(), a.trendCommand(),
 		a.versionCommand())
 	return root
 }

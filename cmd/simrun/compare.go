@@ -8,16 +8,14 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/simrun/simrun/record"
 	"github.com/simrun/simrun/reports"
 	"github.com/simrun/simrun/verdict"
 )
 
 // compareOptions is the flags of simrun compare.
 type compareOptions struct {
-	rules    verdict.CompareRules
-	markdown string
-	html     string
+	formOptions
+	rules verdict.CompareRules
 }
 
 func (a *app) compareCommand() *cobra.Command {
@@ -48,11 +46,10 @@ Exit status: 0 no regression, 1 a regression, 2 the input is wrong.`,
 		},
 		RunE: func(_ *cobra.Command, args []string) error { return a.compare(&o, args[0], args[1]) },
 	}
+	o.bind(cmd)
 	f := cmd.Flags()
 	f.Float64Var(&o.rules.Alpha, "alpha", 0.05, "chance of showing any change of time where there is none: `SHARE` from 0 to 1")
 	f.Float64Var(&o.rules.Least, "least", 0.25, "smallest change of time that counts: `SHARE` of the old time")
-	f.StringVar(&o.markdown, "markdown", "", "write the comparison as Markdown into `FILE`, too")
-	f.StringVar(&o.html, "html", "", "write the comparison as an HTML page into `FILE`, too")
 	return cmd
 }
 
@@ -70,9 +67,10 @@ func (a *app) compare(o *compareOptions, oldPath, newPath string) error {
 	old, recent := runs[0], runs[1]
 	c := verdict.Compare(old, recent, o.rules)
 	if c.Compared == 0 {
-		return nothingInCommon(c)
+		return nothingInCommon(c.Omitted)
 	}
-	if err := a.writeComparison(o, &old.Run, &recent.Run, c); err != nil {
+	write := func(w io.Writer, form reports.Form) error { return reports.Compare(w, form, &old.Run, &recent.Run, c) }
+	if err := a.writeForms(&o.formOptions, write); err != nil {
 		return err
 	}
 	if c.Regressions() > 0 {
@@ -81,10 +79,10 @@ func (a *app) compare(o *compareOptions, oldPath, newPath string) error {
 	return nil
 }
 
-// nothingInCommon says why two runs cannot be compared.
-func nothingInCommon(c *verdict.Comparison) error {
+// nothingInCommon says why runs cannot be compared.
+func nothingInCommon(omitted []verdict.Omission) error {
 	text := "the runs have no cell in common"
-	for _, o := range c.Omitted {
+	for _, o := range omitted {
 		text += fmt.Sprintf("\n  %s: %s", o.Reason, someNames(o.Names))
 	}
 	return &statusError{status: statusInput, err: errors.New(text), hint: "compare runs of the same scenarios, configs and project"}
@@ -103,20 +101,4 @@ func someNames(names []string) string {
 		text += fmt.Sprintf(", and %d more", more)
 	}
 	return text
-}
-
-// writeComparison prints a comparison, and writes the files that were asked for.
-func (a *app) writeComparison(o *compareOptions, old, recent *record.Run, c *verdict.Comparison) error {
-	if err := reports.Compare(a.out, reports.Text, old, recent, c); err != nil {
-		return fmt.Errorf("print the comparison: %w", err)
-	}
-	for form, file := range map[reports.Form]string{reports.Markdown: o.markdown, reports.HTML: o.html} {
-		if file == "" {
-			continue
-		}
-		if err := writeFile(file, func(w io.Writer) error { return reports.Compare(w, form, old, recent, c) }); err != nil {
-			return wrongInput("%w", err) // the user named the file
-		}
-	}
-	return nil
 }
