@@ -3,6 +3,7 @@
 
 GO          ?= go
 STATICCHECK ?= $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+ACTIONLINT  ?= $(GO) run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 FUZZTIME    ?= 10s
 TIMEOUT     ?= 15m
 
@@ -12,7 +13,7 @@ all: build test
 .PHONY: help
 help:
 	@echo 'make build   build ./simrun'
-	@echo 'make test    gofmt, go vet, staticcheck, and all tests with the race detector'
+	@echo 'make test    gofmt, go vet, staticcheck, actionlint, and all tests with the race detector'
 	@echo 'make lint    the checks of the source alone'
 	@echo 'make bench   all benchmarks'
 	@echo 'make accuracy  how far the packet link is from what is declared; wants a quiet machine'
@@ -33,6 +34,7 @@ lint:
 	@files=$$(gofmt -l .); if [ -n "$$files" ]; then echo "run gofmt -w on:"; echo "$$files"; exit 1; fi
 	$(GO) vet ./...
 	$(STATICCHECK) ./...
+	$(ACTIONLINT) .github/workflows/*.yml
 
 .PHONY: bench
 bench:

@@ -5,9 +5,11 @@
 //	simrun scenarios/                     every scenario x every config -> simrun-out/results.jsonl
 //	simrun validate my-scenarios/         read and check files, run nothing
 //	simrun doctor                         can this machine run labs, and if not, what mends it
+//	simrun compare OLD NEW                what changed between two runs
+//	simrun trend RUN...                   how configs did over many
 //	simrun shell dead-proxy               a shell on the client host of one scenario
 //
-// Exit status: 0 all is as the scenarios expect, 1 an expectation is broken, 2 the input is wrong,
+// Exit status: 0 all is as the scenarios expect, 1 it is not, or a comparison shows a regression, 2 the input is wrong,
 // 3 simrun itself failed, 130 it was interrupted.
 package main
 
