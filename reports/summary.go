@@ -103,15 +103,16 @@ func (d *document) addUnranked(r *verdict.Ranking) {
 
 // addMatrix shows every entry, but for the scenarios and configs where nothing happened.
 func (d *document) addMatrix(t *Table) {
-	shown, rows, configs := t.exercised()
+	shown, untouched := t.exercised()
+	rows := shown.rowsExercised(0, len(shown.Configs))
 	s := section{Title: "Every cell", Intro: marksText(t), Head: append([]string{"Scenario"}, shown.Configs...)}
-	if rows > 0 {
-		s.Intro += fmt.Sprintf(" Not shown: %s in which no config met a fault.", count(rows, "scenario"))
+	if folded := len(t.Rows) - len(rows); folded > 0 {
+		s.Intro += fmt.Sprintf(" Not shown: %s in which no config met a fault.", count(folded, "scenario"))
 	}
-	if len(configs) > 0 {
-		s.Intro += fmt.Sprintf(" Not shown: %s, which worked and met no fault in any scenario.", strings.Join(configs, ", "))
+	if len(untouched) > 0 {
+		s.Intro += fmt.Sprintf(" Not shown: %s, which met no fault in any scenario.", strings.Join(untouched, ", "))
 	}
-	for _, row := range shown.Rows {
+	for _, row := range rows {
 		values := []string{t.rowName(row.Scenario, row.Project, row.Go)}
 		for _, e := range row.Entries {
 			values = append(values, e.text())

@@ -131,51 +131,53 @@ func (t *Table) rowName(scenario, project, release string) string {
 // wholeRows is how many rows a table has that is shown whole: there is nothing to gain in a small one.
 const wholeRows = 12
 
-// exercised returns a table without the rows in which no config met the fault, and without the configs that
-// met none in the others. What failed, or is not as expected, stays. The counts are those of the whole.
-func (t *Table) exercised() (shown *Table, rows int, configs []string) {
+// exercised returns a table without the configs that met no fault in any row, and names those. A small table
+// is returned as it is.
+func (t *Table) exercised() (shown *Table, untouched []string) {
 	if len(t.Rows) <= wholeRows {
-		return t, 0, nil
+		return t, nil
 	}
 	few := *t
-	few.Rows = slices.DeleteFunc(slices.Clone(t.Rows), Row.untouched)
-	few.Configs = nil
-	var kept []int
+	few.Configs, few.Rows = nil, slices.Clone(t.Rows)
+	for r := range few.Rows {
+		few.Rows[r].Entries = nil
+	}
 	for i, config := range t.Configs {
-		if few.untouched(i) {
-			configs = append(configs, config)
+		if t.untouched(i) {
+			untouched = append(untouched, config)
 			continue
 		}
-		few.Configs, kept = append(few.Configs, config), append(kept, i)
-	}
-	for r := range few.Rows {
-		var entries []Entry
-		for _, i := range kept {
-			entries = append(entries, few.Rows[r].Entries[i])
+		few.Configs = append(few.Configs, config)
+		for r := range few.Rows {
+			few.Rows[r].Entries = append(few.Rows[r].Entries, t.Rows[r].Entries[i])
 		}
-		few.Rows[r].Entries = entries
 	}
-	return &few, len(t.Rows) - len(few.Rows), configs
+	return &few, untouched
 }
 
-// untouched reports whether nothing happened to any config in a row.
-func (r Row) untouched() bool {
-	met := func(e Entry) bool { return !e.untouched() && e.Reps+e.Broken > 0 || e.Outcome == record.HarnessError }
-	return slices.ContainsFunc(r.Entries, Entry.untouched) && !slices.ContainsFunc(r.Entries, met)
-}
-
-// untouched reports whether nothing happened to a config in any row but those in which nothing is wrong.
+// untouched reports whether a config met no fault in any row.
 func (t *Table) untouched(config int) bool {
 	some := false
 	for _, r := range t.Rows {
 		e := r.Entries[config]
 		some = some || e.untouched()
-		healthy := t.healthy(r.Scenario) && e.Outcome == record.OK && e.Broken == 0
-		if !e.untouched() && !healthy && (e.Reps > 0 || e.Outcome == record.HarnessError) {
+		if !e.untouched() && e.Outcome != "" && !t.healthy(r.Scenario) {
 			return false
 		}
 	}
 	return some
+}
+
+// rowsExercised returns the rows in which one of the configs from..to-1 met the fault. What is broken, or
+// went wrong otherwise, stays. Of a small table all rows are returned.
+func (t *Table) rowsExercised(from, to int) []Row {
+	if len(t.Rows) <= wholeRows {
+		return t.Rows
+	}
+	return slices.DeleteFunc(slices.Clone(t.Rows), func(r Row) bool {
+		touched := func(e Entry) bool { return !e.untouched() && e.Outcome != "" }
+		return !slices.ContainsFunc(r.Entries[from:to], touched)
+	})
 }
 
 // healthy reports whether a scenario has no fault.
@@ -184,9 +186,9 @@ func (t *Table) healthy(scenario string) bool {
 	return i >= 0 && len(t.Run.Scenarios[i].Faults) == 0
 }
 
-// untouched reports whether all repetitions worked, as expected, and never met the fault.
+// untouched reports whether no repetition met the fault, and nothing else is to be said of them.
 func (e Entry) untouched() bool {
-	return e.Outcome == record.OK && e.Unexercised == e.Reps && e.Broken == 0
+	return (e.Outcome == record.OK || e.Outcome == record.Error) && e.Unexercised == e.Reps && e.Broken == 0
 }
 
 // fold makes one entry of the repetitions of a cell.

@@ -33,12 +33,11 @@ const (
 func Terminal(w io.Writer, t *Table, opts TerminalOptions) error {
 	p := &printer{table: t, width: cmp.Or(opts.Width, defaultWidth), color: opts.Color}
 	p.title()
-	var untouchedRows int
-	var untouchedConfigs []string
-	p.table, untouchedRows, untouchedConfigs = t.exercised()
+	var untouched []string
+	p.table, untouched = t.exercised()
 	p.matrix()
 	p.legend()
-	p.folded(untouchedRows, untouchedConfigs)
+	p.folded(untouched)
 	p.table = t
 	p.counts()
 	p.broken()
@@ -125,7 +124,7 @@ func (p *printer) matrix() {
 	if len(p.table.Rows) == 0 {
 		return
 	}
-	names, nameWidth := p.rowNames()
+	nameWidth := p.nameWidth()
 	columns := p.columns()
 	for from := 0; from < len(columns); {
 		to := fit(columns, from, p.width-nameWidth)
@@ -133,7 +132,7 @@ func (p *printer) matrix() {
 		if to-from < len(columns) {
 			p.line(p.paint(faint, blockTitle(from, to, len(columns))))
 		}
-		p.block(names, nameWidth, columns, from, to)
+		p.block(nameWidth, columns, from, to)
 		from = to
 	}
 }
@@ -158,15 +157,18 @@ func fit(columns []column, from, room int) int {
 	return to
 }
 
-// rowNames returns the lines of the name of each row and the width of the widest.
-func (p *printer) rowNames() (names [][]string, width int) {
-	limit := max(16, p.width*2/5)
-	for _, r := range p.table.Rows {
-		lines := p.name(p.table.rowName(r.Scenario, r.Project, r.Go), limit)
-		names = append(names, lines)
-		width = max(width, widest(lines))
+// rowName returns the lines of the name of a row.
+func (p *printer) rowName(r *Row) []string {
+	return p.name(p.table.rowName(r.Scenario, r.Project, r.Go), max(16, p.width*2/5))
+}
+
+// nameWidth returns the width of the widest name of a row.
+func (p *printer) nameWidth() int {
+	width := 0
+	for i := range p.table.Rows {
+		width = max(width, widest(p.rowName(&p.table.Rows[i])))
 	}
-	return names, width
+	return width
 }
 
 // columns measures the columns. A header is broken rather than making its column wider than its entries.
@@ -183,17 +185,18 @@ func (p *printer) columns() []column {
 	return list
 }
 
-// block prints the columns from..to-1 of all rows.
-func (p *printer) block(names [][]string, nameWidth int, columns []column, from, to int) {
-	for r, name := range names {
+// block prints the columns from..to-1 of the rows in which any of them met a fault.
+func (p *printer) block(nameWidth int, columns []column, from, to int) {
+	rows := p.table.rowsExercised(from, to)
+	for r := range rows {
+		row := &rows[r]
 		if r%headerEvery == 0 {
 			if r > 0 {
 				p.out.WriteByte('\n')
 			}
 			p.header(nameWidth, columns[from:to])
 		}
-		row := &p.table.Rows[r]
-		for i, part := range name {
+		for i, part := range p.rowName(row) {
 			text := pad(part, nameWidth)
 			for c := from; c < to && i == 0; c++ {
 				e := row.Entries[c]
@@ -202,6 +205,9 @@ func (p *printer) block(names [][]string, nameWidth int, columns []column, from,
 			}
 			p.line(text)
 		}
+	}
+	if folded := len(p.table.Rows) - len(rows); folded > 0 {
+		p.paragraph("", faint, fmt.Sprintf("and %d more in which none of these met a fault", folded))
 	}
 }
 
@@ -275,16 +281,10 @@ func (p *printer) legend() {
 	}
 }
 
-// folded says what the matrix leaves out because no fault was met there.
-func (p *printer) folded(rows int, configs []string) {
-	if rows+len(configs) > 0 {
-		p.out.WriteByte('\n')
-	}
-	if rows > 0 {
-		p.paragraph("", plain, fmt.Sprintf("not shown: %s in which no config met a fault", count(rows, "scenario")))
-	}
+// folded names the configs that the matrix leaves out because they met no fault.
+func (p *printer) folded(configs []string) {
 	if len(configs) > 0 {
-		p.paragraph("", plain, Clean("not shown: "+someOf(configs, mostNamed)+", which worked and met no fault in any scenario"))
+		p.paragraph("", plain, Clean("not shown: "+someOf(configs, mostNamed)+", which met no fault in any scenario"))
 	}
 }
 

@@ -173,6 +173,68 @@ func TestTerminalStaysWithinWidth(t *testing.T) {
 	}
 }
 
+// mostlyIdle is a run whose faults are met by few configs: the first one meets those of every third
+// scenario, the last one none at all.
+func mostlyIdle() (record.Run, []record.Cell) {
+	run := record.Run{
+		Simrun: "v0.1.0", Clock: "real", Timeout: 70, Repeat: 1, Cells: 54,
+		Configs: []record.Config{{Name: "mirror"}, {Name: "direct"}, {Name: "file"}},
+	}
+	var cells []record.Cell
+	for i := range 18 {
+		s := record.Scenario{Name: fmt.Sprintf("fault-%d", i), Faults: []string{"x"}}
+		first, second := record.Error, record.OK
+		bits := []int64{int64(1 - min(i%3, 1)), 0, 0}
+		switch i {
+		case 0:
+			s.Name, s.Faults = "healthy", nil
+			first, bits = record.OK, []int64{1, 1, 1}
+		case 4:
+			second = record.Hang // not by the fault, but worth to be seen
+		case 7:
+			s.Expect = []record.Expectation{{Configs: "direct", Outcome: record.Error, Where: "a.yaml:1:1"}}
+		}
+		run.Scenarios = append(run.Scenarios, s)
+		for c, outcome := range []record.Outcome{first, second, record.OK} {
+			cells = append(cells, cell(s.Name, run.Configs[c].Name, outcome, 1, bit(bits[c])))
+		}
+	}
+	return run, cells
+}
+
+func TestTerminalFoldsWhereNoFaultWasMet(t *testing.T) {
+	run, cells := mostlyIdle()
+	got := render(t, run, cells, TerminalOptions{})
+	golden(t, "idle", got)
+	for scenario, shown := range map[string]bool{
+		"healthy": true, "fault-3 ": true, "fault-1 ": false,
+		"fault-4 ": true, // a hang
+		"fault-7 ": true, // not as expected
+	} {
+		assert.Equal(t, shown, strings.Contains(got, "\n"+scenario), scenario)
+	}
+	assert.Contains(t, got, "\nand 10 more in which none of these met a fault\n")
+	assert.Contains(t, got, "\nnot shown: file, which met no fault in any scenario\n")
+	assert.Contains(t, got, "54 cells: ", "the counts are those of all")
+}
+
+func TestTerminalFoldsEachBlockByItself(t *testing.T) {
+	run, cells := mostlyIdle()
+	got := render(t, run, cells, TerminalOptions{Width: 30})
+	blocks := strings.SplitN(got, "config 2 of 2", 2)
+	require.Len(t, blocks, 2)
+	assert.Contains(t, blocks[0], "\nfault-3 ")
+	assert.NotContains(t, blocks[1], "\nfault-3 ")
+}
+
+func TestTerminalShowsASmallTableWhole(t *testing.T) {
+	run, cells := mostlyIdle()
+	got := render(t, run, cells[:3*wholeRows], TerminalOptions{})
+	assert.Contains(t, got, "file")
+	assert.Contains(t, got, "\nfault-1 ")
+	assert.NotContains(t, got, "none of these")
+}
+
 // Every entry must be found in the text whatever the width, so that no block or row is lost.
 func TestTerminalShowsEveryEntry(t *testing.T) {
 	run, cells := large(9, 20)
