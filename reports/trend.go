@@ -36,7 +36,7 @@ func trendLead(t *verdict.Trend) string {
 		}
 	}
 	if broke+mended == 0 {
-		return "In the last run, every cell ended as in the one before."
+		return "In the last run, each cell works or fails as in the one before."
 	}
 	return fmt.Sprintf("In the last run, %s began to fail, and %s to work.", count(broke, "cell"), count(mended, "cell"))
 }

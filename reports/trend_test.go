@@ -47,7 +47,7 @@ func TestTrendSaysWhetherTheLastRunIsAnyDifferent(t *testing.T) {
 	trend := nights()
 	assert.Equal(t, "In the last run, 1 cell began to fail, and 0 cells to work.", trendLead(trend))
 	trend.Turns = trend.Turns[1:]
-	assert.Equal(t, "In the last run, every cell ended as in the one before.", trendLead(trend))
+	assert.Equal(t, "In the last run, each cell works or fails as in the one before.", trendLead(trend))
 }
 
 func TestSparklineShowsTheLastNightsOnly(t *testing.T) {
