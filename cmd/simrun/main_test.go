@@ -28,6 +28,8 @@ func TestScript(t *testing.T) {
 	modCache := goSays(t, "env", "GOMODCACHE")
 	// A module without requirements that this one needs, so that it is in the module cache.
 	realModule := goSays(t, "list", "-m", "-f", "{{.Path}}@{{.Version}}", "golang.org/x/sync")
+	root, err := filepath.Abs("../..")
+	require.NoError(t, err)
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
@@ -48,6 +50,7 @@ func TestScript(t *testing.T) {
 			env.Setenv("XDG_CACHE_HOME", filepath.Join(env.WorkDir, "cache"))
 			env.Setenv("GOMODCACHE", modCache)
 			env.Setenv("REAL_MODULE", realModule)
+			env.Setenv("ROOT", root)
 			return os.Mkdir(env.Getenv("HOME"), 0o777)
 		},
 	})
