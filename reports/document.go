@@ -6,6 +6,7 @@ import (
 	"html/template"
 	"io"
 	"strings"
+	"sync"
 
 	"github.com/charmbracelet/x/ansi"
 )
@@ -56,7 +57,7 @@ func (d *document) write(w io.Writer, f Form) error {
 		_, err := io.WriteString(w, d.markdown(MarkdownLimit))
 		return err
 	case HTML:
-		return documentPage.Execute(w, d)
+		return documentPage().Execute(w, d)
 	}
 	return fmt.Errorf("no form is called %q", f)
 }
@@ -64,7 +65,10 @@ func (d *document) write(w io.Writer, f Form) error {
 //go:embed templates/document.html
 var documentSource string
 
-var documentPage = template.Must(template.New("document").Parse(documentSource))
+// documentPage is parsed at its first use: each lab process would spend the time, and has no use for it.
+var documentPage = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("document").Parse(documentSource))
+})
 
 // text writes the document for a terminal.
 func (d *document) text() string {

@@ -62,7 +62,7 @@ func (c *Comparison) compareTimes(pairs []pair) {
 
 // timeTests lines up the tests: of configs, then of cells.
 func timeTests(pairs []pair) []*timeTest {
-	pairs = slices.DeleteFunc(slices.Clone(pairs), func(p pair) bool { return !comparable(&p) })
+	pairs = slices.DeleteFunc(slices.Clone(pairs), func(p pair) bool { return !endedAlike(&p) })
 	return slices.Concat(
 		grouped(pairs, func(k record.Key) record.Key { k.Scenario = ""; return k }),
 		grouped(pairs, func(k record.Key) record.Key { return k }),
@@ -74,8 +74,8 @@ func (r CompareRules) matters(t TimeChange) bool {
 	return math.Abs(math.Log(t.Ratio)) >= math.Log(1+r.Least) && math.Abs(float64(t.New-t.Old)) >= leastSeconds
 }
 
-// comparable reports whether the times of two cells mean the same: they ended alike, and not by the deadline.
-func comparable(p *pair) bool {
+// endedAlike reports whether the times of two cells mean the same: they ended alike, and not by the deadline.
+func endedAlike(p *pair) bool {
 	first := p.old[0].Outcome
 	other := func(c *record.Cell) bool { return c.Outcome != first }
 	return first != record.Hang && !slices.ContainsFunc(p.old, other) && !slices.ContainsFunc(p.new, other)
