@@ -17,6 +17,17 @@ import (
 	"github.com/simrun/simrun/scenarios"
 )
 
+// atItsPlace returns the fault as that of the layer that carries it out. A port that is down does not get as far
+// as a stream: the packet link turns the client away.
+func atItsPlace(f *scenarios.Fault) *scenarios.Fault {
+	if f.Stream == nil || f.Stream.Type != scenarios.StreamDown {
+		return f
+	}
+	refused := *f
+	refused.Stream, refused.Packet = nil, &scenarios.PacketFault{Reject: scenarios.RejectRST}
+	return &refused
+}
+
 // dnsFaults puts the DNS faults of name server number i before the handler of a zone.
 func (in *internet) dnsFaults(h dns.Handler, zone dnsfake.Zone, i int) dns.Handler {
 	for n, f := range in.faults {

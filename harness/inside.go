@@ -90,8 +90,10 @@ func (in *internet) facts(e ending) *record.Cell {
 	c.Seconds = record.Seconds(e.took.Seconds())
 	c.ClientCPU, c.MaxRSS = record.Seconds(e.usage.CPU.Seconds()), e.usage.MaxRSS
 	c.Modules = downloaded(in.universe, c.Requests)
-	for _, f := range in.faults {
-		c.Faults = append(c.Faults, record.FaultCount{Fault: f.String(), Bit: f.Bit.Load()})
+	for i, f := range in.faults {
+		d := &in.declared[i]
+		unseeded := d.Stream != nil && d.Stream.Unseeded()
+		c.Faults = append(c.Faults, record.FaultCount{Fault: d.String(), Bit: f.Bit.Load(), Unseeded: unseeded})
 	}
 	if e.outcome == record.Hang {
 		c.Waiting = in.waiting(c)

@@ -28,9 +28,10 @@ type internet struct {
 	universe       *fakeupstream.Universe
 	seed           uint64
 	network        *lab.Network
-	hosts          []lab.Host       // name servers first, then the world's hosts, one of each name
-	index          map[string]int   // of a host's name in hosts
-	faults         []*lab.Fault     // in the order of the scenario
+	hosts          []lab.Host     // name servers first, then the world's hosts, one of each name
+	index          map[string]int // of a host's name in hosts
+	declared       []scenarios.Fault
+	faults         []*lab.Fault     // in the order of declared
 	log            fakeupstream.Log // of all requests
 	tcpDNS         queryLog         // queries over TCP, which the packet link does not follow
 	byAddr         map[netip.AddrPort]*service
@@ -69,10 +70,10 @@ type service struct {
 
 // newInternet makes the hosts of a spec and their network. It must be called by a lab process.
 func newInternet(s *spec) (*internet, error) {
-	in := &internet{world: s.World, keys: s.Keys, trees: s.Trees, universe: s.Universe, seed: s.Seed,
+	in := &internet{world: s.World, keys: s.Keys, trees: s.Trees, universe: s.Universe, seed: s.Seed, declared: s.Faults,
 		index: map[string]int{}, byAddr: map[netip.AddrPort]*service{}, dbs: map[string]*fakeupstream.ChecksumDB{}}
 	for i := range s.Faults {
-		in.faults = append(in.faults, lab.NewFault(&s.Faults[i], s.Seed))
+		in.faults = append(in.faults, lab.NewFault(atItsPlace(&s.Faults[i]), s.Seed))
 	}
 	in.placeHosts()
 	c := lab.Config{Hosts: in.hosts, Faults: in.packetFaults(), Seed: s.Seed}
@@ -222,7 +223,9 @@ func (in *internet) accept(l net.Listener) {
 			conn.Close()
 			continue
 		}
-		s.start().push(end)
+		if end != nil {
+			s.start().push(end)
+		}
 	}
 }
 

@@ -35,6 +35,10 @@ func (t *town) streamCheck(f *scenarios.StreamFault, s spot) (c check, err error
 		return t.slicerCheck(s, down, f.Attributes["average_size"]+f.Attributes["size_variation"])
 	case "limit_data":
 		return t.limitCheck(s, down, f.Attributes["bytes"])
+	case scenarios.StreamDown:
+		return check{about: "down", probe: s.dial(), shows: func(g sighting) bool {
+			return g.Failed == "connect" && g.Err == "ECONNREFUSED"
+		}}, nil
 	}
 	v, err := t.visit(s, "", "")
 	if err != nil {
@@ -58,6 +62,8 @@ func (t *town) streamCheck(f *scenarios.StreamFault, s spot) (c check, err error
 			c.probe.Limit = silence
 			c.shows = broken("timeout")
 		}
+	case scenarios.StreamClose:
+		c.shows = broken("EOF")
 	case "reset_peer":
 		c.shows = broken("ECONNRESET", "EPIPE")
 	default:

@@ -253,8 +253,9 @@ type Module struct {
 
 // A FaultCount says how often a declared fault bit.
 type FaultCount struct {
-	Fault string `json:"fault"` // as Scenario.Faults
-	Bit   int64  `json:"bit"`   // packets, connections, queries or requests, by layer
+	Fault    string `json:"fault"`              // as Scenario.Faults
+	Bit      int64  `json:"bit"`                // packets, connections, queries or requests, by layer
+	Unseeded bool   `json:"unseeded,omitempty"` // it draws numbers that no seed repeats: cells of one seed may differ by it
 }
 
 // Exercised reports whether any declared fault bit, or none was declared.

@@ -198,6 +198,8 @@ func contradiction(a, b *Fault) string {
 	switch {
 	case a.Packet != nil && b.Packet != nil:
 		return packetContradiction(a.Packet, b.Packet)
+	case a.Stream != nil && b.Stream != nil:
+		return streamContradiction(a.Stream, b.Stream)
 	case a.DNS != nil && b.DNS != nil:
 		return dnsContradiction(a.DNS, b.DNS)
 	case a.HTTP != nil && b.HTTP != nil:

@@ -1,19 +1,35 @@
 package scenarios
 
 import (
-	"fmt"
+	"cmp"
 	"maps"
 	"slices"
 
 	"github.com/goccy/go-yaml/ast"
 )
 
-// A StreamFault is a toxic of github.com/Shopify/toxiproxy under its own names.
+// A StreamFault is a toxic of github.com/Shopify/toxiproxy under its own names, or one of StreamDown and
+// StreamClose, which leave no stream for a toxic and have a Type only.
 type StreamFault struct {
-	Type       string           // latency, bandwidth, slow_close, timeout, reset_peer, slicer, limit_data
+	Type       string           // latency, bandwidth, slow_close, timeout, reset_peer, slicer, limit_data, down, close
 	Stream     string           // upstream or downstream (the default)
 	Toxicity   Fraction         // share of the connections that it applies to; 1 unless the file says otherwise
 	Attributes map[string]int64 // toxiproxy's own attributes in its own units
+}
+
+// The types of stream faults that are not toxics.
+const (
+	StreamDown  = "down"  // the host's port refuses connections, as that of a toxiproxy proxy which is not enabled
+	StreamClose = "close" // connections are accepted and ended at once
+)
+
+// whole reports whether the fault is about connections as a whole, and not about what they carry.
+func (s *StreamFault) whole() bool { return s.Type == StreamDown || s.Type == StreamClose }
+
+// Unseeded reports whether the fault draws numbers that no seed repeats. toxiproxy v2.12.0 takes the jitter of
+// latency and the variation of slicer from math/rand's global functions.
+func (s *StreamFault) Unseeded() bool {
+	return s.Attributes["jitter"] > 0 || s.Attributes["size_variation"] > 0
 }
 
 var streamValue = oneOf("stream", "upstream", "downstream")
@@ -22,19 +38,35 @@ func streamField(f *Fault) field {
 	return field{
 		shape: func() shape { return object(streamFields(new(StreamFault), new(ast.Node))) },
 		read: func(d *decoder, n ast.Node) {
-			f.Stream = &StreamFault{Stream: "downstream", Toxicity: 1}
+			f.Stream = &StreamFault{}
 			var attributes ast.Node
-			if d.mapping(n, d.position(n), "a stream fault", streamFields(f.Stream, &attributes)) {
+			if !d.mapping(n, d.position(n), "a stream fault", streamFields(f.Stream, &attributes)) {
+				return
+			}
+			if f.Stream.whole() {
+				d.wholeConnections(n.(*ast.MappingNode), f.Stream.Type)
+			} else {
+				f.Stream.Stream = cmp.Or(f.Stream.Stream, "downstream")
 				d.toxic(f.Stream, attributes, d.position(n))
 			}
+			f.Stream.Toxicity = cmp.Or(f.Stream.Toxicity, 1)
 		},
+	}
+}
+
+// wholeConnections refuses what a fault that leaves no stream has no use for.
+func (d *decoder) wholeConnections(n *ast.MappingNode, kind string) {
+	for _, key := range []string{"stream", "toxicity", "attributes"} {
+		if v := keyNode(n, key); v != nil {
+			d.failf(d.position(v), "`type: %s` is about whole connections and has no `%s:`; a fault's `share:` picks some of them", kind, key)
+		}
 	}
 }
 
 // streamFields leaves the attributes to the caller: their names depend on the type.
 func streamFields(f *StreamFault, attributes *ast.Node) fields {
 	return fields{
-		"type":       set(&f.Type, toxicValue).must(),
+		"type":       set(&f.Type, streamTypeValue).must(),
 		"stream":     set(&f.Stream, streamValue),
 		"toxicity":   set(&f.Toxicity, shareValue),
 		"attributes": {shape: attributesShape, read: func(_ *decoder, n ast.Node) { *attributes = n }},
@@ -116,14 +148,20 @@ func attributeNames() []string {
 	return slices.Sorted(maps.Keys(all))
 }
 
-var toxicValue = scalar[string]{
-	shape: shape{"enum": slices.Sorted(maps.Keys(toxics))},
-	parse: func(s string) (string, error) {
-		if _, ok := toxics[s]; !ok {
-			return "", fmt.Errorf("unknown toxic %s%s", quote(s), suggest(s, slices.Sorted(maps.Keys(toxics))))
-		}
-		return s, nil
-	},
+var streamTypeValue = oneOf("stream fault", append(slices.Sorted(maps.Keys(toxics)), StreamClose, StreamDown)...)
+
+// streamContradiction says what two stream faults at one place both want to decide, or returns "".
+func streamContradiction(a, b *StreamFault) string {
+	apart := a.Stream != b.Stream && !a.whole() && !b.whole()
+	if a.ends() && b.ends() && !apart {
+		return "say how connections end"
+	}
+	return ""
+}
+
+// ends reports whether the fault lets nothing through on any connection.
+func (s *StreamFault) ends() bool {
+	return s.whole() || (s.Type == "timeout" || s.Type == "reset_peer") && s.Toxicity == 1
 }
 
 func attributesShape() shape {
@@ -147,5 +185,8 @@ func (s *StreamFault) describe(w *words) {
 	slices.Sort(names)
 	for _, name := range names {
 		w.set(name, s.Attributes[name])
+	}
+	if s.Unseeded() {
+		*w = append(*w, "unseeded")
 	}
 }

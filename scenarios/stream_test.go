@@ -23,3 +23,17 @@ func TestToxicsAreThoseOfToxiproxy(t *testing.T) {
 		assert.ElementsMatch(t, tags, slices.Collect(maps.Keys(attributes)), name)
 	}
 }
+
+func TestFaultsThatNoSeedRepeatsSaySo(t *testing.T) {
+	for want, f := range map[string]*StreamFault{
+		"a.example stream type=latency stream=downstream jitter=5 latency=9 unseeded": {
+			Type: "latency", Stream: "downstream", Toxicity: 1, Attributes: map[string]int64{"latency": 9, "jitter": 5}},
+		"a.example stream type=latency stream=downstream jitter=0 latency=9": {
+			Type: "latency", Stream: "downstream", Toxicity: 1, Attributes: map[string]int64{"latency": 9, "jitter": 0}},
+		"a.example stream type=slicer stream=upstream toxicity=50% average_size=9 size_variation=5 unseeded": {
+			Type: "slicer", Stream: "upstream", Toxicity: 0.5, Attributes: map[string]int64{"average_size": 9, "size_variation": 5}},
+		"a.example stream type=down": {Type: StreamDown, Toxicity: 1},
+	} {
+		assert.Equal(t, want, (&Fault{Target: Target{Pattern: "a.example"}, Stream: f}).String())
+	}
+}

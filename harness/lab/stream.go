@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -50,22 +51,22 @@ var quietToxiproxy = sync.OnceValue(func() *toxiproxy.ApiServer {
 	return toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
 })
 
-// Connect takes a connection that a client has opened and returns the server's end of it.
+// Connect takes a connection that a client has opened and returns the server's end of it, or nil where a fault
+// ends the connection at once.
 func (l *StreamLink) Connect(client net.Conn) (net.Conn, error) {
 	number := l.opened.Add(1)
+	met := l.meets(number)
+	if slices.ContainsFunc(met, ofType(scenarios.StreamClose)) {
+		go hangUp(client)
+		return nil, nil
+	}
 	proxy := toxiproxy.NewProxy(l.server, l.name, client.LocalAddr().String(), l.name)
-	resets := false
-	for i, f := range l.faults {
-		since, begun := l.since()
-		if !begun || !f.Active(since) || !f.Picks(l.name) || chance(l.seed, number, uint64(i)) >= float64(f.Stream.Toxicity) {
-			continue
-		}
+	for i, f := range met {
 		if err := addToxic(proxy, i, f.Stream); err != nil {
 			return nil, err
 		}
-		resets = resets || f.Stream.Type == "reset_peer"
-		f.Bit.Add(1)
 	}
+	resets := slices.ContainsFunc(met, ofType("reset_peer"))
 	near, far, err := pipe(client, resets)
 	if err != nil {
 		return nil, err
@@ -78,6 +79,31 @@ func (l *StreamLink) Connect(client net.Conn) (net.Conn, error) {
 	proxy.Toxics.StartLink(l.server, id+"up", client, up, stream.Upstream)
 	proxy.Toxics.StartLink(l.server, id+"down", near, down, stream.Downstream)
 	return far, nil
+}
+
+// meets returns the faults that connection number n meets.
+func (l *StreamLink) meets(n uint64) (met []*Fault) {
+	since, begun := l.since()
+	for i, f := range l.faults {
+		if begun && f.Active(since) && f.Picks(l.name) && chance(l.seed, n, uint64(i)) < float64(f.Stream.Toxicity) {
+			f.Bit.Add(1)
+			met = append(met, f)
+		}
+	}
+	return met
+}
+
+func ofType(kind string) func(*Fault) bool {
+	return func(f *Fault) bool { return f.Stream.Type == kind }
+}
+
+// hangUp ends a connection in good order. It takes what the client still sends: the kernel would answer that to
+// a closed connection with a reset, which may reach the client before it has seen the end.
+func hangUp(client net.Conn) {
+	defer client.Close()
+	if end, ok := client.(*net.TCPConn); ok && end.CloseWrite() == nil {
+		_, _ = io.Copy(io.Discard, client)
+	}
 }
 
 // A drainWriter swallows what it can write no more, and closes. toxiproxy stops to read from its pipeline when a

@@ -165,6 +165,27 @@ func TestTimeoutEndsTheConnection(t *testing.T) {
 	assert.GreaterOrEqual(t, time.Since(begin), 150*ms)
 }
 
+func TestCloseEndsTheConnectionInGoodOrder(t *testing.T) {
+	l, bits := streamLink(1, &scenarios.Fault{Stream: &scenarios.StreamFault{Type: scenarios.StreamClose, Toxicity: 1}, First: 1})
+	client, accepted, err := tcpPipe()
+	require.NoError(t, err)
+	defer client.Close()
+	_, err = client.Write(randomBytes(1 << 10)) // the server never reads it
+	require.NoError(t, err)
+	server, err := l.Connect(accepted)
+	require.NoError(t, err)
+	assert.Nil(t, server)
+	require.NoError(t, client.SetDeadline(time.Now().Add(time.Minute)))
+	got, err := io.ReadAll(client)
+	require.NoError(t, err)
+	assert.Empty(t, got)
+	assert.Equal(t, int64(1), bits[0].Load())
+
+	got, _, err = download(t, l, []byte("the second connection"))
+	require.NoError(t, err)
+	assert.Equal(t, "the second connection", string(got))
+}
+
 func TestUpstreamToxic(t *testing.T) {
 	f := toxic("limit_data", map[string]int64{"bytes": 3})
 	f.Stream.Stream = "upstream"
