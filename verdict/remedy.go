@@ -15,9 +15,11 @@ var remedies = map[string]string{
 	"creds-over-http":       "Use https in GOPROXY when it holds a user name and password.",
 	"disabled-by-gonoproxy": "Take the path out of GONOPROXY or GOPRIVATE, or make its own host reachable.",
 	"env-override-conflict": "Unset the environment variable: it wins over go env -w.",
+	"go-variable-unknown":   "Set it in the environment: go env -w keeps the go command's own variables only.",
 	"goproxy-empty-list":    "Unset GOPROXY, or name at least one entry in it.",
 	"goproxy-invalid-url":   "Correct the URL in GOPROXY; it needs a scheme such as https://.",
 	"goproxy-off":           "Add direct or a proxy to GOPROXY: off forbids every download.",
+	"network-disabled":      "Take cmdgonetlimit out of GODEBUG.",
 	"sumdb-config-invalid":  "Unset GOSUMDB, or give the key along with the name of a database that Go does not know.",
 	"toolchain-sumdb-off":   "Leave GOSUMDB on and exclude private modules with GOPRIVATE, or install the toolchain beforehand.",
 
@@ -28,11 +30,13 @@ var remedies = map[string]string{
 	"cache-rename-denied":    "Keep virus scanners and other processes away from GOMODCACHE.",
 
 	"fwdproxy-auth-required":   "Put a user name and password into the proxy URL, for git as well.",
+	"fwdproxy-cgi":             "Unset REQUEST_METHOD: with it, the go command takes itself for a CGI script and does not believe HTTP_PROXY.",
 	"fwdproxy-connection-lost": "Repair the forward proxy, or add the hosts that need none to NO_PROXY.",
 	"fwdproxy-denied":          "Have the forward proxy allow the host, or add it to NO_PROXY if it can be reached without.",
 	"fwdproxy-dns-failure":     "Correct the host in HTTPS_PROXY, or unset it where that network is not there.",
 	"fwdproxy-not-http":        "Give the scheme in HTTPS_PROXY that the proxy speaks: http, https or socks5.",
 	"fwdproxy-refused":         "Correct HTTPS_PROXY, or unset it: the go command never goes around a forward proxy that is down.",
+	"fwdproxy-unreachable":     "Correct HTTPS_PROXY, or unset it where that network is not there: each connection waits thirty seconds for it.",
 	"fwdproxy-wrong-scheme":    "Write http:// in HTTPS_PROXY unless the proxy itself speaks TLS.",
 
 	"toolchain-download-failed": "Make the toolchain's archive available through GOPROXY, or set GOTOOLCHAIN=local and install Go.",
@@ -67,6 +71,7 @@ var remedies = map[string]string{
 	"git-transfer-interrupted": "Use a module proxy, or try again.",
 	"git-unreachable":          "Use a module proxy, or git's own proxy settings.",
 	"ssh-host-key":             "Put the host's key into known_hosts, or use https.",
+	"ssh-failed":               "Run ssh to the host by hand to see why; or use https, or a module proxy.",
 	"vcs-tool-missing":         "Install the tool, or use a module proxy alone.",
 
 	"invalid-pseudo-version":    "Correct the version, or use a module proxy that has it.",
@@ -82,6 +87,8 @@ var remedies = map[string]string{
 	"dns-server-failure":     "Repair the name server, or name a second one.",
 	"dns-server-unreachable": "Name a name server that can be reached.",
 	"dns-timeout":            "Put a name server that works first, or shorten its turn with options timeout:1 attempts:1.",
+
+	"file-proxy-incomplete": "Put the file into the folder of the file:// proxy, or another entry after it.",
 
 	"storage-redirect-blocked": "Allow the storage host in the firewall, or use a proxy that sends files itself.",
 

@@ -59,6 +59,8 @@ var stages = []stage{
 			is("toolchain-sumdb-off", `golang\.org/toolchain@.*checksum database disabled by GOSUMDB=off`),
 			is("disabled-by-gonoproxy", `disabled by GOPRIVATE/GONOPROXY`),
 			is("goproxy-off", `disabled by GOPROXY=off`),
+			is("network-disabled", `network disabled by `),
+			is("go-variable-unknown", `unknown go command variable`),
 		},
 	},
 	{
@@ -80,7 +82,9 @@ var stages = []stage{
 			is("fwdproxy-not-http", `proxyconnect tcp: .*malformed HTTP|socks connect .*unexpected protocol version`),
 			is("fwdproxy-dns-failure", `(?:proxyconnect|socks connect) .*lookup |Could not resolve proxy`),
 			is("fwdproxy-refused", `(?:proxyconnect|socks connect) .*connection refused|Failed to connect to \$forward-proxy`),
+			is("fwdproxy-unreachable", `(?:proxyconnect|socks connect) .*dial tcp .*(?:i/o timeout|no route to host|network is unreachable)`),
 			is("fwdproxy-connection-lost", `proxyconnect |socks connect `),
+			is("fwdproxy-cgi", `refusing to use HTTP_PROXY value in CGI environment`),
 			// The go command shows the answer to a CONNECT as its bare status text: `Get "https://...": Forbidden`.
 			is("fwdproxy-denied", `(?m)Get "?https?:\S+: [A-Z][a-z]+(?: [A-Z][A-Za-z-]*)*\)?$`),
 		},
@@ -147,6 +151,7 @@ var stages = []stage{
 			is("git-transfer-interrupted", `RPC failed|transfer closed|early EOF|hung up unexpectedly|Operation too slow`),
 			is("git-tls-failure", `gnutls_handshake\(\) failed|SSL_connect|SSL routines`),
 			is("git-unreachable", `(?i)unable to connect|failed to connect|could(?:n't| not) connect|connection (?:timed out|refused|reset)|no secure protocol found`),
+			is("ssh-failed", `Could not read from remote repository`), // what git adds to whatever ssh said
 		},
 	},
 	{
@@ -172,6 +177,13 @@ var stages = []stage{
 		mark:  lazy(`https://storage\.`),
 		rules: []rule{
 			is("storage-redirect-blocked", `(?:Get|read|reading) "?https://storage\.`),
+		},
+	},
+	{
+		about: "a file:// proxy",
+		mark:  lazy(`reading file://`),
+		rules: []rule{
+			is("file-proxy-incomplete", `no such file or directory`),
 		},
 	},
 	{
