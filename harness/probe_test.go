@@ -306,6 +306,10 @@ func (v *visit) read(answers *bufio.Reader, begin time.Time, s *sighting) bool {
 	}
 	s.First = time.Since(begin)
 	s.Status, s.RetryAfter, s.Length = a.StatusCode, a.Header.Get("Retry-After"), a.ContentLength
+	if v.Method == http.MethodConnect && a.StatusCode == http.StatusOK {
+		s.Ended = s.First // what follows is the tunnel
+		return true
+	}
 	head, err := io.ReadAll(io.LimitReader(a.Body, 128))
 	s.Text, s.Body = strings.ToValidUTF8(string(head), "?"), int64(len(head))
 	if err == nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -83,6 +84,10 @@ func (t *town) visit(s spot, method, glob string) (visit, error) {
 		}
 		if u.Host != "" {
 			v.Host = u.Host
+		}
+		if method == http.MethodConnect {
+			v.Target = u.Host + ":443"
+			v.Host = v.Target
 		}
 		if secure(s.host, s.addr.Port()) {
 			v.TLS = s.name
