@@ -57,6 +57,8 @@ func TestLanguageTables(t *testing.T) {
 }
 
 func TestLanguageToxics(t *testing.T) {
+	types := tableOf(readReference(t), "Stream", "type")
+	assert.ElementsMatch(t, streamTypeValue.shape["enum"], slices.Collect(maps.Keys(types)))
 	rows := tableOf(readReference(t), "Stream", "attribute")
 	assert.ElementsMatch(t, attributeNames(), slices.Collect(maps.Keys(rows)))
 	for toxic, attributes := range toxics {

@@ -2,8 +2,11 @@ package scenarios
 
 import (
 	"maps"
+	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	toxiproxy "github.com/Shopify/toxiproxy/v2/toxics"
@@ -35,5 +38,32 @@ func TestFaultsThatNoSeedRepeatsSaySo(t *testing.T) {
 		"a.example stream type=down": {Type: StreamDown, Toxicity: 1},
 	} {
 		assert.Equal(t, want, (&Fault{Target: Target{Pattern: "a.example"}, Stream: f}).String())
+	}
+}
+
+func TestStreamFaultsThatGoTogether(t *testing.T) {
+	const files = `world: tiny
+hosts: {a.example: {role: module-proxy}}
+---
+name: pair
+world: tiny
+faults:
+`
+	for _, pair := range []string{
+		"stream: {type: down}, until: 5s\nstream: {type: close}, from: 5s",
+		"stream: {type: down}, until: 5s\nstream: {type: latency, attributes: {latency: 9}}",
+		"stream: {type: close}, nth: 2\nstream: {type: reset_peer}",
+		"stream: {type: timeout, attributes: {timeout: 0}}\nstream: {type: timeout, stream: upstream, attributes: {timeout: 0}}",
+		"stream: {type: timeout, toxicity: 50%, attributes: {timeout: 0}}\nstream: {type: reset_peer}",
+		"stream: {type: limit_data, attributes: {bytes: 9}}\nstream: {type: slow_close, attributes: {delay: 9}}",
+	} {
+		text := files
+		for fault := range strings.SplitSeq(pair, "\n") {
+			text += "  - {host: a.example, " + fault + "}\n"
+		}
+		file := filepath.Join(t.TempDir(), "pair.yaml")
+		require.NoError(t, os.WriteFile(file, []byte(text), 0o644))
+		_, err := Load([]string{file}, Options{Vars: testVars})
+		assert.NoError(t, err, pair)
 	}
 }
