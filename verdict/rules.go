@@ -148,7 +148,7 @@ var stages = []stage{
 			is("git-http-error", `requested URL returned error: \d+|RPC failed; HTTP \d+`),
 			is("git-dns-failure", `Could not resolve host`),
 			is("git-tls-untrusted", `certificate verification failed|SSL certificate problem`),
-			is("git-transfer-interrupted", `RPC failed|transfer closed|early EOF|hung up unexpectedly|Operation too slow`),
+			is("git-transfer-interrupted", `RPC failed|not closed cleanly|transfer closed|early EOF|hung up unexpectedly|Operation too slow`),
 			is("git-tls-failure", `gnutls_handshake\(\) failed|SSL_connect|SSL routines`),
 			is("git-unreachable", `(?i)unable to connect|failed to connect|could(?:n't| not) connect|connection (?:timed out|refused|reset)|no secure protocol found`),
 			is("ssh-failed", `Could not read from remote repository`), // what git adds to whatever ssh said
