@@ -90,6 +90,35 @@ func (t *town) dnsChecks(f *scenarios.DNSFault, s spot) (all []check, err error)
 	return all, nil
 }
 
+// protocolChecks look at a packet fault that is about one of the protocols of a name server: by the other,
+// it must answer.
+func (t *town) protocolChecks(f *scenarios.PacketFault, s spot) ([]check, error) {
+	name, kind, err := t.resolvable(&scenarios.DNSFault{})
+	if err != nil {
+		return nil, err
+	}
+	by := func(protocol scenarios.Protocol) check {
+		c := check{about: "resolve over " + string(protocol), probe: t.question(s, name, kind)}
+		c.probe.Net = string(protocol)
+		return c
+	}
+	hit, spared := by(f.Protocol), by(scenarios.ProtocolTCP)
+	if f.Protocol == scenarios.ProtocolTCP {
+		spared = by(scenarios.ProtocolUDP)
+	}
+	spared.absent = true
+	switch {
+	case f.Reject != "":
+		hit.shows = func(g sighting) bool { return slices.Contains(rejections[f.Reject], g.Err) }
+	case f.Loss == 1:
+		hit.probe.Limit = silence
+		hit.shows = func(g sighting) bool { return g.Err == "timeout" }
+	default:
+		return nil, errors.New("nothing is known that shows it for one protocol only")
+	}
+	return []check{hit, spared}, nil
+}
+
 // answers lets the probe wait for so many replies.
 func (p *probe) answers(n int) { p.Replies, p.Limit = n, silence }
 

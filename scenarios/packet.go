@@ -23,6 +23,7 @@ type PacketFault struct {
 	// Which packets the fault is about.
 	Direction    Direction // zero means both; Reject looks at what the client sends only
 	Family       Family    // zero means packets of both families
+	Protocol     Protocol  // zero means all; only at name servers
 	Address      int       // to and from this address of the host in each family, counted from 1; 0 means all
 	AfterPackets int       // only after so many packets of a connection in the fault's directions
 	AfterBytes   Size      // only after so many bytes of them, headers and all
@@ -81,6 +82,15 @@ const (
 	DirectionDown Direction = "down" // from the host to the client
 )
 
+// A Protocol is what carries the queries to a name server.
+type Protocol string
+
+// The protocols of the language.
+const (
+	ProtocolTCP Protocol = "tcp"
+	ProtocolUDP Protocol = "udp"
+)
+
 // A Reject is the answer that a packet gets instead of being forwarded.
 type Reject string
 
@@ -106,6 +116,7 @@ var (
 	distributionValue = oneOf("distribution", DistributionUniform, DistributionNormal, DistributionPareto)
 	directionValue    = oneOf("direction", DirectionBoth, DirectionUp, DirectionDown)
 	rejectValue       = oneOf("reject", RejectRST, RejectHost, RejectPort, RejectAdmin, RejectNetwork)
+	protocolValue     = oneOf("protocol", ProtocolTCP, ProtocolUDP)
 	mtuValue          = scalar[Size]{parse: parseMTU, shape: sizeValue.shape}
 	addressValue      = whole("addresses of a family", 1, MaxAddresses)
 )
@@ -126,6 +137,7 @@ func packetFields(f *PacketFault) fields {
 		"reject":        set(&f.Reject, rejectValue),
 		"direction":     set(&f.Direction, directionValue),
 		"family":        set(&f.Family, familyValue),
+		"protocol":      set(&f.Protocol, protocolValue),
 		"address":       set(&f.Address, addressValue),
 		"after-packets": set(&f.AfterPackets, whole("packets of a connection", 1, 1_000_000)),
 		"after-bytes":   set(&f.AfterBytes, sizeValue),
@@ -150,7 +162,8 @@ func parseMTU(s string) (Size, error) {
 
 // effects returns the fault without what says which packets it is about, and how.
 func (f PacketFault) effects() PacketFault {
-	f.Distribution, f.Direction, f.Family, f.Address, f.AfterPackets, f.AfterBytes = "", "", "", 0, 0, 0
+	f.Distribution, f.Direction, f.Family, f.Protocol = "", "", "", ""
+	f.Address, f.AfterPackets, f.AfterBytes = 0, 0, 0
 	return f
 }
 
@@ -187,6 +200,10 @@ func (d *decoder) checkPacketPlace(f *Fault, w *World) {
 	if p == nil {
 		return
 	}
+	if p.Protocol != "" && len(f.Target.Hosts) > 0 {
+		d.failf(f.Pos, "`protocol:` is for name servers; nothing but TCP goes to %s", quote(f.Target.Pattern))
+		return
+	}
 	has := func(name string, addresses int, l Link) bool {
 		switch {
 		case p.Address > addresses:
@@ -214,8 +231,9 @@ func packetContradiction(a, b *PacketFault) string {
 	sameWay := a.Direction.covers(b.Direction) || b.Direction.covers(a.Direction)
 	sameFamily := a.Family.covers(b.Family) || b.Family.covers(a.Family)
 	sameAddress := a.Address == b.Address || a.Address == 0 || b.Address == 0
+	sameProtocol := a.Protocol == b.Protocol || a.Protocol == "" || b.Protocol == ""
 	switch {
-	case !sameFamily || !sameWay || !sameAddress:
+	case !sameFamily || !sameWay || !sameAddress || !sameProtocol:
 		return ""
 	case a.Rate != 0 && b.Rate != 0:
 		return "set `rate`"
@@ -250,6 +268,7 @@ func (p *PacketFault) describe(w *words) {
 	w.add("reject", p.Reject)
 	w.add("direction", p.Direction)
 	w.add("family", p.Family)
+	w.add("protocol", p.Protocol)
 	w.add("address", p.Address)
 	w.add("after-packets", p.AfterPackets)
 	w.add("after-bytes", p.AfterBytes)

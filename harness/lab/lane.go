@@ -124,6 +124,10 @@ func (f *packetFault) covers(p packet) bool {
 		(f.Packet.Family == scenarios.FamilyIPv6 && !p.dst.Addr().Is6()) {
 		return false
 	}
+	if (f.Packet.Protocol == scenarios.ProtocolTCP && p.proto != protoTCP) ||
+		(f.Packet.Protocol == scenarios.ProtocolUDP && p.proto != protoUDP) {
+		return false
+	}
 	if len(f.addrs) > 0 && !slices.Contains(f.addrs, p.dst.Addr()) && !slices.Contains(f.addrs, p.src.Addr()) {
 		return false
 	}
