@@ -16,7 +16,7 @@ help:
 	@echo 'make test    gofmt, go vet, staticcheck, actionlint, and all tests with the race detector'
 	@echo 'make lint    the checks of the source alone'
 	@echo 'make bench   all benchmarks'
-	@echo 'make accuracy  how far the packet link is from what is declared; wants a quiet machine'
+	@echo 'make accuracy  how far faults are from what is declared; wants a quiet machine'
 	@echo 'make fuzz    each fuzz test for FUZZTIME ($(FUZZTIME))'
 	@echo 'make cover   test coverage by function, and cover.html'
 	@echo 'make clean   remove what the other targets made'
@@ -42,7 +42,7 @@ bench:
 
 .PHONY: accuracy
 accuracy:
-	$(GO) test -count=1 -timeout=20m -run='^TestAccuracy$$' ./harness/lab -accuracy -v
+	$(GO) test -count=1 -timeout=20m -run='^TestAccuracy' ./harness/lab ./harness -accuracy -v
 
 .PHONY: fuzz
 fuzz:

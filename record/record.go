@@ -203,7 +203,7 @@ type Query struct {
 	Net    string  `json:"net"`           // udp or tcp
 	Name   string  `json:"name"`          // without the final dot
 	Type   string  `json:"type"`
-	Answer string  `json:"answer"` // rcode in lower case, "nodata", or "none"
+	Answer string  `json:"answer"` // rcode in lower case, "nodata", "truncated", "malformed", or "none"
 }
 
 // A Conn is one TCP connection as it was seen on the wire at the client's end of the packet link.

@@ -37,7 +37,7 @@ func TestBuiltin(t *testing.T) {
 	lib, err := Builtin(Options{Vars: testVars})
 	require.NoError(t, err)
 	worlds := namesOf(lib.Worlds, func(w *World) string { return w.Name })
-	assert.ElementsMatch(t, []string{"international", "office-cn", "corp-intranet", "ci-cloud"}, worlds)
+	assert.ElementsMatch(t, []string{"international", "office-cn", "corp-intranet", "ci-cloud", "kubernetes-pod"}, worlds)
 	assert.GreaterOrEqual(t, len(lib.Configs), 12)
 	assert.GreaterOrEqual(t, len(lib.Scenarios), 14)
 	assert.Len(t, lib.Projects, 3)

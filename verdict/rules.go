@@ -191,7 +191,7 @@ var stages = []stage{
 		mark:  lazy(`\blookup \S+`),
 		rules: []rule{
 			is("dns-no-such-host", `no such host`),
-			is("dns-server-failure", `server misbehaving`),
+			is("dns-server-failure", `server misbehaving|cannot unmarshal DNS message|invalid DNS response`),
 			is("dns-server-unreachable", `no route to host|network is unreachable|connection refused`),
 			is("dns-timeout", `timeout`),
 		},

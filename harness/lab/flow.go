@@ -181,23 +181,35 @@ func (t *tracker) asked(s *site, p packet, now time.Duration) {
 	q := m.Question[0]
 	t.queries = append(t.queries, &query{
 		site: s, client: p.src, id: m.Id, start: now, answer: "none",
-		name: strings.TrimSuffix(dns.CanonicalName(q.Name), "."), kind: dns.TypeToString[q.Qtype],
+		name: dnsName(q), kind: dns.TypeToString[q.Qtype],
 	})
 }
 
-// answered notes a DNS answer.
+// answered notes a DNS answer. It is matched as resolvers do (RFC 5452 section 9.1): what has another ID or
+// question is none, and the resolver goes on waiting.
 func (t *tracker) answered(p packet, now time.Duration) {
 	m := new(dns.Msg)
-	if m.Unpack(p.payload) != nil {
+	malformed := m.Unpack(p.payload) != nil
+	if len(m.Question) != 1 || !m.Response {
 		return
 	}
 	for i := len(t.queries) - 1; i >= 0; i-- {
-		if q := t.queries[i]; q.client == p.dst && q.id == m.Id && q.end == 0 {
+		if q := t.queries[i]; q.client == p.dst && q.id == m.Id && q.asks(m.Question[0]) && q.end == 0 {
 			q.end, q.answer = now, answerWord(m)
+			if malformed {
+				q.answer = "malformed"
+			}
 			return
 		}
 	}
 }
+
+func (q *query) asks(other dns.Question) bool {
+	return q.name == dnsName(other) && q.kind == dns.TypeToString[other.Qtype]
+}
+
+// dnsName returns the name of a question in lower case, without the final dot.
+func dnsName(q dns.Question) string { return strings.TrimSuffix(dns.CanonicalName(q.Name), ".") }
 
 // reached notes a packet as it arrives at a host.
 func (t *tracker) reached(f *flow, p packet, sent, now time.Duration) {
