@@ -12,6 +12,7 @@ import (
 	"github.com/simrun/simrun/fakeupstream"
 	"github.com/simrun/simrun/harness/lab"
 	"github.com/simrun/simrun/record"
+	"github.com/simrun/simrun/scenarios"
 )
 
 // Reexec turns this process into a lab process if simrun started it as one, and does not return then.
@@ -25,7 +26,7 @@ func runInside(parent *lab.Control) error {
 	if err := parent.Receive(&s); err != nil {
 		return fmt.Errorf("read the cell: %w", err)
 	}
-	if err := lab.Mount(lab.Files{ResolvConf: resolvConf(&s), Hosts: "127.0.0.1 localhost\n::1 localhost\n"}); err != nil {
+	if err := lab.Mount(lab.Files{ResolvConf: resolvConf(&s), Hosts: hostsFile(s.World)}); err != nil {
 		return err
 	}
 	if err := furnish(&s); err != nil {
@@ -80,6 +81,22 @@ func resolvConf(s *spec) string {
 		servers = append(servers, lab.HostAddrs(i, "ipv4", 1)...)
 	}
 	return lab.ResolvConf(servers, s.World.Resolver)
+}
+
+// hostsFile returns the client's /etc/hosts.
+func hostsFile(w *scenarios.World) string {
+	text := "127.0.0.1 localhost\n::1 localhost\n"
+	if len(w.Resolver.Hosts) == 0 {
+		return text
+	}
+	in := &internet{world: w, index: map[string]int{}}
+	in.placeHosts()
+	for _, name := range w.Resolver.Hosts {
+		for _, a := range in.hosts[in.index[name]].Addrs {
+			text += fmt.Sprintf("%s %s\n", a, name)
+		}
+	}
+	return text
 }
 
 // facts puts together what was seen of the cell.

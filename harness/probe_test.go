@@ -36,6 +36,7 @@ type probe struct {
 	Flock bool          `json:",omitempty"` // a few tries at once
 
 	Name, Type string `json:",omitempty"` // DNS question; else the probe opens a TCP connection
+	Missing    bool   `json:",omitempty"` // the name does not exist, and it is well if the server says so
 	Net        string `json:",omitempty"` // by which the question goes: "tcp", or UDP
 	Replies    int    `json:",omitempty"` // that are waited for; 0 means one
 	Visit      *visit `json:",omitempty"` // what is asked over the connection; nil: nothing
@@ -72,6 +73,7 @@ type sighting struct {
 	Segments   uint32 `json:",omitempty"` // that they came in
 	Repeats    uint32 `json:",omitempty"` // segments that the client had to send again until it was connected
 
+	Missing bool     `json:",omitempty"` // as the probe's
 	Rcode   string   `json:",omitempty"` // of the first reply
 	Answers []string `json:",omitempty"` // addresses in it
 	Replies []reply  `json:",omitempty"`
@@ -155,6 +157,7 @@ func (p *probe) once() sighting {
 // resolve asks one name server once. Where it waits for several replies, only the first has to come.
 func (p *probe) resolve() (s sighting) {
 	q := new(dns.Msg).SetQuestion(dns.Fqdn(p.Name), dns.StringToType[p.Type])
+	s.Missing = p.Missing
 	begin := time.Now()
 	conn, err := dns.DialTimeout(cmp.Or(p.Net, "udp"), p.Addr, p.Limit)
 	if err != nil {

@@ -69,10 +69,6 @@ func (t *town) dnsChecks(f *scenarios.DNSFault, s spot) (all []check, err error)
 	} else if is != nil {
 		add("answer", first(is))
 	}
-	if f.Injected || f.Answer == scenarios.AnswerTruncated || f.Answer == scenarios.AnswerOversized {
-		overTCP := add("over TCP", nil)
-		overTCP.probe.Net, overTCP.absent = "tcp", true
-	}
 	if f.CNAMEs > 0 {
 		add("cnames", first(func(r reply) bool { return r.CNAMEs == f.CNAMEs && len(r.Answers) > 0 }))
 	}
@@ -93,10 +89,8 @@ func (t *town) dnsChecks(f *scenarios.DNSFault, s spot) (all []check, err error)
 // protocolChecks look at a packet fault that is about one of the protocols of a name server: by the other,
 // it must answer.
 func (t *town) protocolChecks(f *scenarios.PacketFault, s spot) ([]check, error) {
-	name, kind, err := t.resolvable(&scenarios.DNSFault{})
-	if err != nil {
-		return nil, err
-	}
+	last := &t.world.Hosts[len(t.world.Hosts)-1] // faults of names that go with it are about the first ones
+	name, kind := last.Name, recordTypes(last)[0]
 	by := func(protocol scenarios.Protocol) check {
 		c := check{about: "resolve over " + string(protocol), probe: t.question(s, name, kind)}
 		c.probe.Net = string(protocol)
@@ -154,19 +148,25 @@ func (t *town) addressesOf(host, kind string) (all []string) {
 func (t *town) question(s spot, name, kind string) probe {
 	p := s.dial()
 	p.Name, p.Type = name, kind
+	_, known := t.place.index[name]
+	p.Missing = !known
 	return p
 }
 
-// resolvable returns a name of the world that a DNS fault is about, and a type that the name has.
+// resolvable returns a name that a DNS fault is about, and a type that the name has: a host of the world,
+// else one that the client's resolver makes of a host and a search domain.
 func (t *town) resolvable(f *scenarios.DNSFault) (name, kind string, err error) {
-	for i := range t.world.Hosts {
-		h := &t.world.Hosts[i]
-		if f.Name != "" && !scenarios.Glob(f.Name, h.Name) || h.Name == f.Address {
-			continue
-		}
-		for _, kind := range recordTypes(h) {
-			if f.Type == "" || f.Type == kind {
-				return h.Name, kind, nil
+	for _, suffix := range append([]string{""}, t.world.Resolver.Search...) {
+		for i := range t.world.Hosts {
+			h := &t.world.Hosts[i]
+			name := strings.TrimSuffix(h.Name+"."+suffix, ".")
+			if f.Name != "" && !scenarios.Glob(f.Name, name) || name == f.Address {
+				continue
+			}
+			for _, kind := range recordTypes(h) {
+				if f.Type == "" || f.Type == kind {
+					return name, kind, nil
+				}
 			}
 		}
 	}

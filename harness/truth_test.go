@@ -214,7 +214,8 @@ func count(all []sighting, is func(sighting) bool) (n int) {
 
 // well reports whether a try came to its end as it does where nothing is wrong.
 func (s sighting) well() bool {
-	return s.Err == "" && s.Status < 400 && (s.Rcode == "" || s.Rcode == "noerror" && len(s.Answers) > 0)
+	resolved := s.Rcode == "" || s.Rcode == "noerror" && len(s.Answers) > 0 || s.Missing && s.Rcode == "nxdomain"
+	return s.Err == "" && s.Status < 400 && resolved
 }
 
 // checksOf returns the checks of all faults of a scenario; of a healthy one, the probes of all its hosts.

@@ -3,6 +3,7 @@ package scenarios
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -118,12 +119,9 @@ func (d *decoder) checkDNSAddress(f *DNSFault, w *World, fault *ast.MappingNode)
 		return
 	}
 	f.Address = strings.ToLower(f.Address)
-	var known []string
-	for i := range w.Hosts {
-		if w.Hosts[i].Name == f.Address {
-			return
-		}
-		known = append(known, w.Hosts[i].Name)
+	known := w.hostNames()
+	if slices.Contains(known, f.Address) {
+		return
 	}
 	at := d.position(keyNode(keyNode(fault, "dns").(*ast.MappingNode), "address"))
 	d.failf(at, "address %s is neither an IP address nor a host of the world %s%s", quote(f.Address), w.Name, suggest(f.Address, known))

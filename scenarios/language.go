@@ -74,6 +74,7 @@ func resolverFields(r *Resolver) fields {
 	return fields{
 		"search":  setList(&r.Search, "search", hostValue),
 		"options": setList(&r.Options, "options", textValue),
+		"hosts":   setList(&r.Hosts, "hosts", hostValue),
 	}
 }
 

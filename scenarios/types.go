@@ -57,10 +57,11 @@ type Nameserver struct {
 	Pos  Position
 }
 
-// Resolver is the part of resolv.conf(5) beside the name servers.
+// Resolver is what the client's files say about names, beside the name servers.
 type Resolver struct {
 	Search  []string `yaml:"search"`
 	Options []string `yaml:"options"` // such as "timeout:1", "attempts:1", "rotate"
+	Hosts   []string `yaml:"hosts"`   // of the world, whose addresses are in /etc/hosts
 }
 
 // A Link is what the way to a host and back is like. The zero Link adds nothing.

@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -19,7 +20,21 @@ func (d *decoder) world(root ast.Node) *World {
 	if len(w.Nameservers) == 0 {
 		w.Nameservers = []Nameserver{{Name: "ns1", Pos: w.Pos}}
 	}
+	for _, name := range w.Resolver.Hosts {
+		if known := w.hostNames(); !slices.Contains(known, name) {
+			at := d.position(keyNode(keyNode(root.(*ast.MappingNode), "resolver").(*ast.MappingNode), "hosts"))
+			d.failf(at, "world has no host %s to put into /etc/hosts%s", quote(name), suggest(name, known))
+		}
+	}
 	return w
+}
+
+// hostNames returns the names of the hosts.
+func (w *World) hostNames() (names []string) {
+	for i := range w.Hosts {
+		names = append(names, w.Hosts[i].Name)
+	}
+	return names
 }
 
 // withDefaults returns the variables of the caller and those of a world that the caller does not set.
