@@ -8,6 +8,9 @@
 //	h := dnsfake.Drop(0.5, rng)(dnsfake.Handler(zone, time.Minute))
 //	srv, err := dnsfake.Listen("127.0.0.1:0", h)
 //
+// [Fault] makes of a declared fault what it says; [Answer], [Address], [Inject], [CNAMEs], [TTL], [Rotate],
+// [Delay] and [Drop] are what it is made of, one lie each.
+//
 // Answers follow RFC 1035 (messages, and TC on what does not fit into a datagram), RFC 2308 (a name that
 // does not exist answers NXDOMAIN, a name without records of the type answers NOERROR with no records, both
 // with an SOA record) and RFC 6891 (EDNS0: the client's buffer size counts, and versions other than 0
