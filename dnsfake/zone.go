@@ -32,6 +32,7 @@ func (z Zone) find(host string) []netip.Addr {
 }
 
 // Handler returns a handler that answers from z with records that live for ttl, in whole seconds.
+// It leaves it to the [Server] to cut answers to what fits into a datagram.
 // It keeps a copy of z's names, so that z may be changed afterwards. The handler may be called concurrently.
 func Handler(z Zone, ttl time.Duration) dns.Handler {
 	return &authority{names: withParents(z), ttl: uint32(ttl / time.Second)}

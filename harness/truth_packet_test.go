@@ -19,9 +19,6 @@ var rejections = map[scenarios.Reject][]string{
 }
 
 func (t *town) packetChecks(f *scenarios.PacketFault, s spot) (all []check, err error) {
-	if f.Protocol != "" {
-		return t.protocolChecks(f, s)
-	}
 	if f.Reject != "" {
 		all = append(all, check{about: "reject", probe: s.dial(), shows: func(g sighting) bool {
 			return g.Failed == "connect" && slices.Contains(rejections[f.Reject], g.Err)

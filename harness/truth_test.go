@@ -345,6 +345,8 @@ func (t *town) spots(target scenarios.Target, family scenarios.Family) []spot {
 // checks returns the checks of a fault.
 func (t *town) checks(f *scenarios.Fault) (all []check, err error) {
 	switch {
+	case f.Packet != nil && f.Packet.Protocol != "":
+		return each(t.spots(f.Target, ""), func(s spot) ([]check, error) { return t.protocolChecks(f.Packet, s) })
 	case f.Packet != nil:
 		return each(t.spots(f.Target, f.Packet.Family), func(s spot) ([]check, error) { return t.packetChecks(f.Packet, s) })
 	case f.Stream != nil:
