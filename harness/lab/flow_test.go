@@ -285,16 +285,24 @@ func TestQueriesAndAnswersMatch(t *testing.T) {
 	ask(clientPort4, 2, dns.TypeA, 3)
 	ask(clientPort4, 2, dns.TypeA, 4) // again, unanswered so far
 	ask(clientPort4, 3, dns.TypeA, 5)
-	answer(other, 1, 11, func(*dns.Msg) {})
+	answer(other, 1, 10, func(*dns.Msg) {}) // to another question
+	answer(other, 1, 11, func(m *dns.Msg) { m.Question[0].Qtype = dns.TypeAAAA })
 	answer(clientPort4, 1, 12, record)
 	answer(clientPort4, 1, 13, func(m *dns.Msg) { m.Rcode = dns.RcodeRefused }) // a second answer
 	answer(clientPort4, 2, 14, func(m *dns.Msg) { m.Rcode = dns.RcodeNameError })
 	answer(clientPort4, 3, 15, func(m *dns.Msg) { m.Truncated = true })
 	tr.sent(s, parsed(t, datagram(clientPort4, server, []byte("no DNS"))), 6)
 	tr.delivered(s, nil, parsed(t, datagram(server, clientPort4, []byte("no DNS"))), 16, 16)
+	ask(clientPort4, 4, dns.TypeA, 7)
+	broken := queryFor(t, 4, "a.test", dns.TypeA)
+	broken[2] |= 0x80                        // QR: it is an answer
+	broken[7] = 1                            // ANCOUNT: with a record
+	broken = append(broken, 0xc0, 0x0c, 0x0) // of which not even the type is whole
+	tr.delivered(s, nil, parsed(t, datagram(server, clientPort4, broken)), 17, 17)
 	var got []string
 	for _, q := range tr.queries {
 		got = append(got, fmt.Sprintf("%s %s %d-%d %s", q.name, q.kind, q.start, q.end, q.answer))
 	}
-	assert.Equal(t, []string{"a.test A 1-12 noerror", "a.test AAAA 2-11 nodata", "a.test A 3-0 none", "a.test A 4-14 nxdomain", "a.test A 5-15 truncated"}, got)
+	assert.Equal(t, []string{"a.test A 1-12 noerror", "a.test AAAA 2-11 nodata", "a.test A 3-0 none", "a.test A 4-14 nxdomain", "a.test A 5-15 truncated",
+		"a.test A 7-17 malformed"}, got)
 }
