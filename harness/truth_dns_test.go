@@ -45,45 +45,65 @@ func (t *town) dnsChecks(f *scenarios.DNSFault, s spot) (all []check, err error)
 	if err != nil {
 		return nil, err
 	}
-	c := check{about: "resolve " + name, probe: t.question(s, name, kind)}
-	add := func(about string, shows func(sighting) bool) *check {
-		c := c
-		c.about, c.shows = c.about+", "+about, shows
-		all = append(all, c)
-		return &all[len(all)-1]
-	}
+	base := check{about: "resolve " + name, probe: t.question(s, name, kind)}
 	if f.Drop > 0 {
-		drop := add("drop", func(g sighting) bool { return g.Err == "timeout" })
-		drop.probe.Limit = silence
-		if f.Drop < 1 {
-			drop.partly, drop.probe.Times, drop.probe.Flock = true, triesToMeet(float64(f.Drop)), true
-		}
+		all = append(all, base.dropped(f.Drop))
 	}
 	if f.Delay > 0 && !f.Injected {
-		add("delay", func(g sighting) bool { return g.First >= s.floor()+f.Delay-f.Jitter })
+		all = append(all, base.showing("delay", func(g sighting) bool { return g.First >= s.floor()+f.Delay-f.Jitter }))
 	}
-	if is := t.forged(f, kind); is != nil && f.Injected {
-		add("injected", func(g sighting) bool {
-			return len(g.Replies) == 2 && is(g.Replies[0]) && !is(g.Replies[1]) && len(g.Replies[1].Answers) > 0
-		}).probe.answers(2)
-	} else if is != nil {
-		add("answer", first(is))
+	switch is := t.forged(f, kind); {
+	case is != nil && f.Injected:
+		all = append(all, base.injected(is))
+	case is != nil:
+		all = append(all, base.showing("answer", first(is)))
 	}
 	if f.CNAMEs > 0 {
-		add("cnames", first(func(r reply) bool { return r.CNAMEs == f.CNAMEs && len(r.Answers) > 0 }))
+		all = append(all, base.showing("cnames", first(func(r reply) bool { return r.CNAMEs == f.CNAMEs && len(r.Answers) > 0 })))
 	}
 	if f.TTL != nil {
-		add("ttl", first(func(r reply) bool { return r.TTL == uint32(f.TTL.Seconds()) && len(r.Answers) > 0 }))
+		all = append(all, base.showing("ttl", first(func(r reply) bool { return r.TTL == uint32(f.TTL.Seconds()) && len(r.Answers) > 0 })))
 	}
 	if f.Rotate {
-		addrs := t.addressesOf(name, kind)
-		if len(addrs) < 2 {
-			return nil, errors.New("nothing is known that shows the turns of one address")
+		turns, err := base.rotated(t.addressesOf(name, kind))
+		if err != nil {
+			return nil, err
 		}
-		turns := add("rotate", first(func(r reply) bool { return len(r.Answers) == len(addrs) && r.Answers[0] != addrs[0] }))
-		turns.partly, turns.probe.Times = true, 2*len(addrs)
+		all = append(all, turns)
 	}
 	return all, nil
+}
+
+// showing returns the check of one more thing that the same probe shows.
+func (c check) showing(what string, shows func(sighting) bool) check {
+	c.about, c.shows = c.about+", "+what, shows
+	return c
+}
+
+func (c check) dropped(share scenarios.Fraction) check {
+	c = c.showing("drop", func(g sighting) bool { return g.Err == "timeout" })
+	c.probe.Limit = silence
+	if share < 1 {
+		c.partly, c.probe.Times, c.probe.Flock = true, triesToMeet(float64(share)), true
+	}
+	return c
+}
+
+// injected waits for two replies, of which the first is forged and the second true.
+func (c check) injected(forged func(reply) bool) check {
+	c.probe.Replies, c.probe.Limit = 2, silence
+	return c.showing("injected", func(g sighting) bool {
+		return len(g.Replies) == 2 && forged(g.Replies[0]) && !forged(g.Replies[1]) && len(g.Replies[1].Answers) > 0
+	})
+}
+
+// rotated looks at which of the addresses comes first: without turns, it is always the same one.
+func (c check) rotated(addrs []string) (check, error) {
+	if len(addrs) < 2 {
+		return c, errors.New("nothing is known that shows the turns of one address")
+	}
+	c.partly, c.probe.Times = true, 2*len(addrs)
+	return c.showing("rotate", first(func(r reply) bool { return len(r.Answers) == len(addrs) && r.Answers[0] != addrs[0] })), nil
 }
 
 // protocolChecks look at a packet fault that is about one of the protocols of a name server: by the other,
@@ -112,9 +132,6 @@ func (t *town) protocolChecks(f *scenarios.PacketFault, s spot) ([]check, error)
 	}
 	return []check{hit, spared}, nil
 }
-
-// answers lets the probe wait for so many replies.
-func (p *probe) answers(n int) { p.Replies, p.Limit = n, silence }
 
 // forged returns what tells a fault's own answer from the truth; nil if the fault has none.
 func (t *town) forged(f *scenarios.DNSFault, kind string) func(reply) bool {
