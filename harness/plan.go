@@ -33,6 +33,7 @@ type Options struct {
 	Captures  string            // folder beside results.jsonl for each cell's packets; empty: they are not kept
 	CacheDir  string            // where generated modules are kept between runs
 	Version   string            // of simrun
+	Input     record.Input      // where all this comes from, for the record
 }
 
 // An InputError says that what the Options ask for cannot be run, such as a project whose modules are not
@@ -100,7 +101,7 @@ func NewPlan(ctx context.Context, o Options) (*Plan, error) {
 func header(o Options) record.Run {
 	h := record.Run{
 		Version: record.Version, Simrun: o.Version, Started: time.Now().UTC().Format(time.RFC3339),
-		Host: thisHost(), Seed: o.Seed, Vars: o.Vars, Clock: "real", Isolation: "namespace",
+		Host: thisHost(), Seed: o.Seed, Vars: o.Vars, Input: o.Input, Clock: "real", Isolation: "namespace",
 		Timeout: record.Seconds(o.Timeout.Seconds()), Repeat: o.Repeat, Jobs: o.Jobs,
 	}
 	for _, s := range o.Scenarios {

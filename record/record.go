@@ -14,6 +14,7 @@ package record
 import (
 	"encoding/json"
 	"math"
+	"time"
 )
 
 // Version is the version of the format of results.jsonl. A reader refuses any other.
@@ -36,7 +37,17 @@ type Run struct {
 	Scenarios []Scenario        `json:"scenarios"`
 	Configs   []Config          `json:"configs"`
 	Projects  []Project         `json:"projects"`
+	Input     Input             `json:"input,omitzero"`
 	Private   []string          `json:"private,omitempty"` // hosts of the worlds that may know the private modules
+}
+
+// Input is what the user told simrun to make a run of. It is what repeating a cell takes.
+type Input struct {
+	Paths   []string          `json:"paths,omitempty"`   // files and folders; none: what is built in
+	Configs []string          `json:"configs,omitempty"` // files and folders of --configs
+	Project string            `json:"project,omitempty"` // of --project; empty: the first one
+	Vars    map[string]string `json:"vars,omitempty"`    // of --var
+	Go      string            `json:"go,omitempty"`      // of --go; empty: the one on PATH
 }
 
 // Host is the machine that a run was made on.
@@ -269,4 +280,14 @@ func (c *Cell) Exercised() bool {
 		}
 	}
 	return false
+}
+
+// At returns the wall-clock time of a moment of the cell. It is the zero time if the record does not say
+// when the cell started.
+func (c *Cell) At(s Seconds) time.Time {
+	started, err := time.Parse(time.RFC3339Nano, c.Started)
+	if err != nil {
+		return time.Time{}
+	}
+	return started.Add(time.Duration(math.Round(float64(s)*1e6)) * time.Microsecond)
 }

@@ -1,7 +1,6 @@
 package reports
 
 import (
-	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -31,7 +30,7 @@ const (
 // names are broken over lines; those that are longer still are numbered and listed below the matrix.
 // All names and messages are made safe with [Clean]. The only errors are those of w.
 func Terminal(w io.Writer, t *Table, opts TerminalOptions) error {
-	p := &printer{table: t, width: cmp.Or(opts.Width, defaultWidth), color: opts.Color}
+	p := &printer{page: newPage(opts), table: t}
 	p.title()
 	var untouched []string
 	p.table, untouched = t.exercised()
@@ -49,26 +48,10 @@ func Terminal(w io.Writer, t *Table, opts TerminalOptions) error {
 
 // A printer builds the text of one table.
 type printer struct {
+	page
 	table *Table
-	width int
-	color bool
-	out   strings.Builder
 	long  []string // names that were too long for the matrix; they are known by number from 1
 }
-
-// A style is a set of SGR parameters, see ECMA-48, 8.3.117.
-type style string
-
-const (
-	plain   style = ""
-	bold    style = "1"
-	faint   style = "2"
-	red     style = "31"
-	green   style = "32"
-	yellow  style = "33"
-	magenta style = "35"
-	alarm   style = "1;7;31" // bold, inverse, red
-)
 
 // outcomeStyle is how an outcome looks, beside its name.
 func outcomeStyle(o record.Outcome) style {
@@ -86,15 +69,6 @@ func outcomeStyle(o record.Outcome) style {
 	}
 	return faint
 }
-
-func (p *printer) paint(s style, text string) string {
-	if !p.color || s == plain || text == "" {
-		return text
-	}
-	return "\x1b[" + string(s) + "m" + text + "\x1b[m"
-}
-
-func (p *printer) line(text string) { p.out.WriteString(strings.TrimRight(text, " ") + "\n") }
 
 // title says what all cells have in common.
 func (p *printer) title() {
@@ -354,19 +328,6 @@ func (p *printer) cellList(keys []record.Key) string {
 		names = append(names[:mostNamed], fmt.Sprintf("and %d more", len(names)-mostNamed))
 	}
 	return strings.Join(names, ", ")
-}
-
-// paragraph prints clean text, broken between words, every line with an indentation, all but the first
-// with a little more.
-func (p *printer) paragraph(indent string, s style, text string) {
-	const more = "  "
-	room := max(p.width-len(indent)-len(more), 20)
-	for i, part := range strings.Split(ansi.Wrap(text, room, ""), "\n") {
-		if i == 1 {
-			indent += more
-		}
-		p.line(indent + p.paint(s, strings.TrimRight(part, " ")))
-	}
 }
 
 func widest(lines []string) int {

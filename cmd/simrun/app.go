@@ -131,7 +131,8 @@ func (a *app) rootCommand() *cobra.Command {
 	root.SetErr(a.err)
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(helpCommand(root))
-	root.AddCommand(run, a.validateCommand(), a.doctorCommand(), a.shellCommand(), a.compareCommand(), a.trendCommand(),
+	root.AddCommand(run, a.validateCommand(), a.doctorCommand(), a.shellCommand(), a.explainCommand(), a.compareCommand(),
+		a.trendCommand(),
 		a.versionCommand())
 	return root
 }

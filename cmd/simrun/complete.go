@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/simrun/simrun/reports"
 	"github.com/simrun/simrun/scenarios"
 )
 
@@ -29,6 +30,33 @@ func (a *app) completeShell(cmd *cobra.Command, o *shellOptions) {
 	}
 	cmd.ValidArgsFunction = completeNames(library, scenarioChoices)
 	register(cmd, "config", completeNames(library, configChoices))
+}
+
+// completeExplain completes folders for the run, and then the names of its cells.
+func (a *app) completeExplain(cmd *cobra.Command) {
+	cmd.ValidArgsFunction = func(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		switch len(args) {
+		case 0:
+			return nil, cobra.ShellCompDirectiveDefault
+		case 1:
+			return a.cellChoices(args[0])
+		}
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	register(cmd, "color", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+func (a *app) cellChoices(path string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	run, err := a.readRun(path)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	var list []cobra.Completion
+	for i := range run.Cells {
+		c := &run.Cells[i]
+		list = append(list, cobra.CompletionWithDesc(reports.CellName(&run.Run, c.Key), string(c.Outcome)+" "+c.Class))
+	}
+	return list, cobra.ShellCompDirectiveNoFileComp
 }
 
 // completionOptions is loadOptions for somebody who waits at a prompt, and wants no errors there.

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/simrun/simrun/harness"
+	"github.com/simrun/simrun/record"
 	"github.com/simrun/simrun/scenarios"
 )
 
@@ -90,6 +91,7 @@ func (in *input) harnessOptions(ctx context.Context, paths []string) (harness.Op
 		Vars:     load.Vars,
 		CacheDir: filepath.Join(cache, "simrun"),
 		Version:  version(),
+		Input:    record.Input{Paths: paths, Configs: in.configs, Project: in.project, Vars: in.vars, Go: in.goPath},
 	}, lib, nil
 }
 

@@ -47,7 +47,7 @@ func (o *runOptions) bind(cmd *cobra.Command) {
 	f.Uint64Var(&o.seed, "seed", 1, "`NUMBER` from which all chance in the network is drawn")
 	f.StringVarP(&o.out, "out", "o", "simrun-out", "put results into folder `DIR`, which must not hold a run yet")
 	f.BoolVar(&o.capture, "capture", false, "keep the packets of each cell, for simrun explain --pcap (costs time and disk)")
-	f.StringVar(&o.color, "color", "auto", "colour the matrix `WHEN`: auto, always or never; auto honours NO_COLOR")
+	bindColor(cmd, &o.color)
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "show no progress")
 }
 
@@ -60,8 +60,18 @@ func (o *runOptions) check() error {
 		return wrongInput("--jobs is %d, and should be 0 or more", o.jobs)
 	case o.timeout <= 0:
 		return wrongInput("--timeout is %v, and should be more than 0s", o.timeout)
-	case o.color != "auto" && o.color != "always" && o.color != "never":
-		return wrongInput("--color is %q, and should be auto, always or never", o.color)
+	}
+	return checkColor(o.color)
+}
+
+// bindColor adds the flag that says when text is coloured.
+func bindColor(cmd *cobra.Command, color *string) {
+	cmd.Flags().StringVar(color, "color", "auto", "use colours `WHEN`: auto, always or never; auto honours NO_COLOR")
+}
+
+func checkColor(color string) error {
+	if color != "auto" && color != "always" && color != "never" {
+		return wrongInput("--color is %q, and should be auto, always or never", color)
 	}
 	return nil
 }
