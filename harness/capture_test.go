@@ -6,11 +6,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/simrun/simrun/record"
 	"github.com/simrun/simrun/scenarios"
@@ -162,6 +164,49 @@ func TestCaptureOfACellThatFailedIsRemoved(t *testing.T) {
 	files, err := os.ReadDir(dir)
 	require.NoError(t, err)
 	assert.Empty(t, files)
+}
+
+// However a run ends, each record has its packets and each whole file its record.
+func TestCapturesOfARunThatIsEnded(t *testing.T) {
+	t.Parallel()
+	requireLab(t)
+	binary := buildSimrun(t)
+	for _, test := range []struct {
+		name    string
+		signal  syscall.Signal
+		partial int // files that say of themselves that they are
+	}{
+		{"killed", unix.SIGKILL, 2},
+		{"interrupted", unix.SIGINT, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			r := startRun(t, binary, "--capture", "--timeout", "5m", "--jobs", "4")
+			require.Eventually(t, func() bool {
+				results, err := record.ReadFile(filepath.Join(r.out, "results.jsonl"))
+				return err == nil && len(results.Cells) == 2
+			}, patience, 20*time.Millisecond, "scenario well: %v", &r.stderr)
+			r.awaitLabs(2) // of scenario silent
+			require.NoError(t, r.cmd.Process.Signal(test.signal))
+			r.wait()
+			var captures []string
+			for _, c := range r.results() {
+				assert.FileExists(t, filepath.Join(r.out, c.Capture))
+				captures = append(captures, filepath.Base(c.Capture))
+			}
+			assert.Len(t, captures, 2, "of scenario well")
+			files, err := os.ReadDir(filepath.Join(r.out, "captures"))
+			require.NoError(t, err)
+			var whole []string
+			for _, f := range files {
+				if !strings.HasSuffix(f.Name(), partial) {
+					whole = append(whole, f.Name())
+				}
+			}
+			assert.ElementsMatch(t, captures, whole)
+			assert.Len(t, files, len(whole)+test.partial)
+		})
+	}
 }
 
 func TestCaptureNamesDifferWhereKeysDo(t *testing.T) {
