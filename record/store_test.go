@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -284,4 +285,10 @@ func TestExercised(t *testing.T) {
 func TestAttributionTotal(t *testing.T) {
 	a := record.Attribution{DNS: 1, Connect: 2, TLS: 4, Wait: 8, Transfer: 16, Local: 32}
 	assert.EqualValues(t, 63, a.Total())
+}
+
+func TestCellAtIsOnTheWallClock(t *testing.T) {
+	c := record.Cell{Started: "2026-01-02T03:04:05.25Z"}
+	assert.Equal(t, "2026-01-02T03:04:06.500001Z", c.At(1.250001).Format(time.RFC3339Nano))
+	assert.True(t, (&record.Cell{}).At(1).IsZero(), "a cell that did not start")
 }

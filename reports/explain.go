@@ -22,9 +22,9 @@ type ExplainOptions struct {
 
 // What Explain shows of long lists unless it shows all.
 const (
-	mostBars   = 60
-	mostLines  = 20 // of the go command's output, and of lists
-	seedOption = 1  // that simrun takes by itself
+	mostBars    = 60
+	mostLines   = 20 // of the go command's output, and of lists
+	defaultSeed = 1  // of simrun shell
 )
 
 // Explain writes all that is known of one cell as text: how it ended and what helps, what the faults did,
@@ -260,7 +260,7 @@ func Reproduce(run *record.Run, k record.Key) []string {
 	for _, name := range slices.Sorted(maps.Keys(in.Vars)) {
 		option("--var", name+"="+in.Vars[name])
 	}
-	if seed := run.Seed + uint64(k.Rep); seed != seedOption {
+	if seed := run.Seed + uint64(k.Rep); seed != defaultSeed {
 		option("--seed", strconv.FormatUint(seed, 10))
 	}
 	for _, p := range run.Projects {

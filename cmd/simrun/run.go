@@ -210,10 +210,34 @@ func (a *app) report(t *reports.Table, run *record.Results, color, file string) 
 	if err := writeReports(filepath.Dir(file), reports.Files(&run.Run, run.Cells, ranking)); err != nil {
 		return err
 	}
-	if _, err := fmt.Fprintf(a.out, "\nresults: %s\n", file); err != nil {
+	if _, err := fmt.Fprintf(a.out, "\nresults: %s\n%s", file, explainHint(t, file)); err != nil {
 		return fmt.Errorf("print the report: %w", err)
 	}
 	return nil
+}
+
+// explainHint returns how to look at one cell that did not end well, "" if all did.
+func explainHint(t *reports.Table, file string) string {
+	k, ok := worthALook(t)
+	if !ok {
+		return ""
+	}
+	return fmt.Sprintf("one cell in full: simrun explain %s %s\n", filepath.Dir(file), reports.Clean(reports.CellName(&t.Run, k)))
+}
+
+// worthALook returns a cell that breaks an expectation, or else one that failed.
+func worthALook(t *reports.Table) (record.Key, bool) {
+	if len(t.Broken) > 0 {
+		return t.Broken[0].Cells[0], true
+	}
+	for _, r := range t.Rows {
+		for i, e := range r.Entries {
+			if e.Outcome == record.Error || e.Outcome == record.Hang {
+				return record.Key{Scenario: r.Scenario, Config: t.Configs[i], Project: r.Project, Go: r.Go}, true
+			}
+		}
+	}
+	return record.Key{}, false
 }
 
 // statusOf turns a complete run into the exit status.
