@@ -22,10 +22,12 @@ type ExplainOptions struct {
 
 // What Explain shows of long lists unless it shows all.
 const (
-	mostBars    = 60
-	mostLines   = 20 // of the go command's output, and of lists
-	defaultSeed = 1  // of simrun shell
+	mostBars  = 60
+	mostLines = 20 // of the go command's output, and of lists
 )
+
+// defaultSeed is the seed that simrun shell takes by itself.
+const defaultSeed = 1
 
 // Explain writes all that is known of one cell as text: how it ended and what helps, what the faults did,
 // its waterfall, what leaked, what the go command said, and the command that repeats it. Attribution, class
