@@ -22,8 +22,8 @@ type ExplainOptions struct {
 
 // What Explain shows of long lists unless it shows all.
 const (
-	mostBars  = 60
-	mostLines = 20 // of the go command's output, and of lists
+	explainedBars  = 60
+	explainedLines = 20 // of the go command's output, and of lists
 )
 
 // defaultSeed is the seed that simrun shell takes by itself.
@@ -34,7 +34,7 @@ const defaultSeed = 1
 // and leaks are taken from the record as they are. Names and messages are made safe with [Clean]. The only
 // errors are those of w.
 func Explain(w io.Writer, run *record.Run, c *record.Cell, opts ExplainOptions) error {
-	e := &explainer{page: newPage(opts.TerminalOptions), run: run, cell: c, all: opts.All}
+	e := &explainer{textPage: newTextPage(opts.TerminalOptions), run: run, cell: c, all: opts.All}
 	e.title()
 	e.cause()
 	e.subject()
@@ -50,7 +50,7 @@ func Explain(w io.Writer, run *record.Run, c *record.Cell, opts ExplainOptions) 
 
 // An explainer builds the text about one cell.
 type explainer struct {
-	page
+	textPage
 	run  *record.Run
 	cell *record.Cell
 	all  bool
@@ -65,7 +65,7 @@ func (e *explainer) section(title string) {
 // list prints texts, one paragraph each, as many as may be shown.
 func (e *explainer) list(texts []string) {
 	for i, text := range texts {
-		if i == mostLines && !e.all {
+		if i == explainedLines && !e.all {
 			e.more(len(texts) - i)
 			return
 		}
@@ -175,8 +175,8 @@ func (e *explainer) contacts() {
 // joined writes names in one line, as many as may be shown.
 func (e *explainer) joined(names []string) string {
 	text := names
-	if len(names) > mostLines && !e.all {
-		text = append(slices.Clone(names[:mostLines]), fmt.Sprintf("and %d more", len(names)-mostLines))
+	if len(names) > explainedLines && !e.all {
+		text = append(slices.Clone(names[:explainedLines]), fmt.Sprintf("and %d more", len(names)-explainedLines))
 	}
 	return oneLine(strings.Join(text, ", "))
 }
@@ -207,8 +207,8 @@ func (e *explainer) output() {
 	e.section("What the go command said" + exitText(e.cell))
 	lines := strings.Split(text, "\n")
 	for i, l := range lines {
-		if hidden := len(lines) - mostLines; hidden > 0 && !e.all && i >= mostLines/2 && i < mostLines/2+hidden {
-			if i == mostLines/2 {
+		if hidden := len(lines) - explainedLines; hidden > 0 && !e.all && i >= explainedLines/2 && i < explainedLines/2+hidden {
+			if i == explainedLines/2 {
 				e.more(hidden)
 			}
 			continue

@@ -89,14 +89,14 @@ func (e *explainer) waterfall(w *Waterfall) {
 
 // shown returns the bars that are drawn: if there are too many, those that took longest.
 func (e *explainer) shown(bars []Bar) (some []Bar, hidden int) {
-	if e.all || len(bars) <= mostBars {
+	if e.all || len(bars) <= explainedBars {
 		return bars, 0
 	}
 	longest := slices.Clone(bars)
 	slices.SortStableFunc(longest, func(a, b Bar) int { return cmp.Compare(b.End-b.Start, a.End-a.Start) })
-	longest = longest[:mostBars]
+	longest = longest[:explainedBars]
 	slices.SortStableFunc(longest, func(a, b Bar) int { return cmp.Compare(a.Start, b.Start) })
-	return longest, len(bars) - mostBars
+	return longest, len(bars) - explainedBars
 }
 
 // attributionText names the parts of a time, the largest first, and leaves out what is too short to matter.

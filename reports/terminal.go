@@ -30,7 +30,7 @@ const (
 // names are broken over lines; those that are longer still are numbered and listed below the matrix.
 // All names and messages are made safe with [Clean]. The only errors are those of w.
 func Terminal(w io.Writer, t *Table, opts TerminalOptions) error {
-	p := &printer{page: newPage(opts), table: t}
+	p := &printer{textPage: newTextPage(opts), table: t}
 	p.title()
 	var untouched []string
 	p.table, untouched = t.exercised()
@@ -48,7 +48,7 @@ func Terminal(w io.Writer, t *Table, opts TerminalOptions) error {
 
 // A printer builds the text of one table.
 type printer struct {
-	page
+	textPage
 	table *Table
 	long  []string // names that were too long for the matrix; they are known by number from 1
 }

@@ -11,7 +11,7 @@ import (
 // not survive. The commands are never broken over lines, so that they can be copied. The only errors are
 // those of w.
 func TerminalAnswer(w io.Writer, run *record.Run, r *verdict.Ranking, opts TerminalOptions) error {
-	p := newPage(opts)
+	p := newTextPage(opts)
 	a := NewAnswer(run, r)
 	p.out.WriteByte('\n')
 	if a.Config != "" {

@@ -7,15 +7,15 @@ import (
 	"github.com/charmbracelet/x/ansi"
 )
 
-// A page is text for a terminal, line by line.
-type page struct {
+// A textPage is text for a terminal, line by line.
+type textPage struct {
 	width int // columns
 	color bool
 	out   strings.Builder
 }
 
-func newPage(opts TerminalOptions) page {
-	return page{width: cmp.Or(opts.Width, defaultWidth), color: opts.Color}
+func newTextPage(opts TerminalOptions) textPage {
+	return textPage{width: cmp.Or(opts.Width, defaultWidth), color: opts.Color}
 }
 
 // A style is a set of SGR parameters, see ECMA-48, 8.3.117.
@@ -34,18 +34,18 @@ const (
 	alarm   style = "1;7;31" // bold, inverse, red
 )
 
-func (p *page) paint(s style, text string) string {
+func (p *textPage) paint(s style, text string) string {
 	if !p.color || s == plain || text == "" {
 		return text
 	}
 	return "\x1b[" + string(s) + "m" + text + "\x1b[m"
 }
 
-func (p *page) line(text string) { p.out.WriteString(strings.TrimRight(text, " ") + "\n") }
+func (p *textPage) line(text string) { p.out.WriteString(strings.TrimRight(text, " ") + "\n") }
 
 // paragraph prints clean text, broken between words, every line with an indentation, all but the first
 // with a little more.
-func (p *page) paragraph(indent string, s style, text string) {
+func (p *textPage) paragraph(indent string, s style, text string) {
 	const more = "  "
 	room := max(p.width-len(indent)-len(more), 20)
 	for i, part := range strings.Split(ansi.Wrap(text, room, ""), "\n") {
