@@ -99,22 +99,20 @@ func foldAll(cells []record.Cell) map[place]*folded {
 // fold makes one of the repetitions of a cell, which are sorted.
 func fold(cells []*record.Cell) *folded {
 	f := &folded{first: cells[0].Key, worked: true}
-	var seconds []record.Seconds
+	var ran []*record.Cell
 	for _, c := range cells {
 		if c.Outcome == record.Skipped || c.Outcome == record.HarnessError {
 			f.failed = true
 			continue
 		}
-		seconds = append(seconds, c.Seconds)
+		ran = append(ran, c)
 		f.add(c)
 	}
-	if len(seconds) == 0 {
+	if len(ran) == 0 {
 		f.worked = false
 		return f
 	}
-	slices.Sort(seconds)
-	n := len(seconds)
-	f.seconds = (seconds[(n-1)/2] + seconds[n/2]) / 2
+	f.seconds = record.Seconds(medianOf(ran, func(c *record.Cell) float64 { return float64(c.Seconds) }))
 	return f
 }
 

@@ -1,0 +1,181 @@
+package verdict
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/simrun/simrun/record"
+)
+
+// whichProxy ranks the configs once more for each world by itself.
+func (q *inquiry) whichProxy() {
+	scenarios := make(map[string][]string)
+	var worlds []string
+	for _, s := range q.run.Scenarios {
+		if len(scenarios[s.World]) == 0 {
+			worlds = append(worlds, s.World)
+		}
+		scenarios[s.World] = append(scenarios[s.World], s.Name)
+	}
+	for _, world := range worlds {
+		q.whichProxyIn(world, scenarios[world])
+	}
+	if len(q.finding.Statements) == 0 {
+		q.lacks("a world in which some config works")
+	}
+}
+
+func (q *inquiry) whichProxyIn(world string, scenarios []string) {
+	var cells []record.Cell
+	for _, c := range q.cells {
+		if slices.Contains(scenarios, c.Scenario) {
+			cells = append(cells, *c)
+		}
+	}
+	r := Rank(q.run, cells, q.ranking.Rules)
+	best := r.Standing(r.Recommended)
+	if best == nil {
+		return
+	}
+	proxy := q.env(best.Config, "GOPROXY")
+	if proxy == "" {
+		proxy = "unset"
+	}
+	ran := of(q.cells, best.Config)
+	failures := only(ran, func(c *record.Cell) bool { return slices.Contains(best.Failed, c.Key) })
+	time := fmt.Sprintf("a run takes it %.1f s when all is well, and faults add %.1f s", float64(best.Normal), max(float64(best.Added), 0))
+	if slices.Contains(r.NoBaseline, world) {
+		time = fmt.Sprintf("a run takes it %.1f s", float64(best.Added))
+	}
+	q.say(failures, "In %s: %s (GOPROXY %s). It worked in %d of %s; %s.",
+		world, best.Config, proxy, len(r.Situations)-len(best.Failed), plural(len(r.Situations), "situation"), time)
+}
+
+// commaOrPipe compares the configs that differ in nothing but the separators of GOPROXY.
+func (q *inquiry) commaOrPipe() {
+	for _, comma := range q.run.Configs {
+		for _, pipe := range q.run.Configs {
+			if strings.Contains(comma.Env["GOPROXY"], ",") && strings.Contains(pipe.Env["GOPROXY"], "|") && sameButSeparators(comma, pipe) {
+				q.compareSeparators(comma.Name, pipe.Name)
+			}
+		}
+	}
+	if len(q.finding.Statements) == 0 {
+		q.lacks("two configs that differ in nothing but , and | in GOPROXY")
+	}
+}
+
+// sameButSeparators reports whether two configs are the same when each | in GOPROXY is read as a comma.
+func sameButSeparators(a, b record.Config) bool {
+	if len(a.Env) != len(b.Env) {
+		return false
+	}
+	for name, value := range a.Env {
+		other, ok := b.Env[name]
+		if name == "GOPROXY" {
+			value, other = strings.ReplaceAll(value, "|", ","), strings.ReplaceAll(other, "|", ",")
+		}
+		if !ok || value != other {
+			return false
+		}
+	}
+	return true
+}
+
+func (q *inquiry) compareSeparators(comma, pipe string) {
+	saved := q.onlyWorked(pipe, comma)
+	lost := q.onlyWorked(comma, pipe)
+	faced := len(of(q.where(met), comma))
+	if len(saved) == 0 {
+		q.say(nil, "The pipe of %s saved none of the %s in which %s met a fault.", pipe, plural(faced, "cell"), comma)
+	} else {
+		q.say(saved, "The pipe kept %s working where %s failed: %d of the %s in which a fault was met, in %.1f s on average.",
+			pipe, comma, len(saved), plural(faced, "cell"), meanSeconds(saved))
+	}
+	if len(lost) > 0 {
+		q.say(lost, "The comma was better in %s: %s.", plural(len(lost), "cell"), list(namesOf(lost, scenarioOf)))
+	}
+	hangs := only(of(q.cells, pipe), hung)
+	if len(hangs) > 0 {
+		q.say(hangs, "With the pipe %s ended at the deadline: %s.", plural(len(hangs), "cell"), list(namesOf(hangs, scenarioOf)))
+	}
+	leaks := only(of(q.cells, pipe), leaked)
+	if len(leaks) > 0 {
+		q.say(leaks, "The pipe of %s showed private paths outside in %s.", pipe, plural(len(leaks), "cell"))
+	}
+}
+
+// onlyWorked returns the cells of one config that worked where those of another did not.
+func (q *inquiry) onlyWorked(config, other string) []*record.Cell {
+	lost := make(map[record.Key]bool)
+	for _, c := range only(of(q.cells, other), didFail) {
+		key := c.Key
+		key.Config = config
+		lost[key] = true
+	}
+	return only(of(q.cells, config), func(c *record.Cell) bool { return didWork(c) && lost[c.Key] })
+}
+
+// strategies are the ways to live with an outage that show in GOPROXY, and what the run lacks without them.
+var strategies = []struct {
+	name string
+	is   func(proxy string) bool
+}{
+	{"one source and no other", func(p string) bool { return p != "" && p != "off" && !strings.ContainsAny(p, ",|") }},
+	{"a comma list", func(p string) bool { return remote(p) && strings.Contains(p, ",") && !strings.Contains(p, "|") }},
+	{"a pipe to direct", func(p string) bool { return strings.HasSuffix(p, "|direct") && strings.Count(p, "://") == 1 }},
+	{"a second mirror behind a pipe", func(p string) bool { return strings.Contains(p, "|") && strings.Count(p, "://") > 1 }},
+	{"a folder of modules", func(p string) bool { return strings.HasPrefix(p, "file://") }},
+}
+
+func remote(proxy string) bool { return !strings.HasPrefix(proxy, "file://") }
+
+func (q *inquiry) survivingOutage() {
+	faced := q.where(met)
+	if len(faced) == 0 {
+		q.lacks("a scenario whose fault some config meets")
+		return
+	}
+	for _, s := range strategies {
+		configs := q.configsWith(func(c record.Config) bool { return s.is(c.Env["GOPROXY"]) })
+		cells := of(faced, configs...)
+		if len(cells) == 0 {
+			q.lacks("a config whose strategy is " + s.name)
+			continue
+		}
+		survived := only(cells, didWork)
+		time := ""
+		if len(survived) > 0 {
+			time = fmt.Sprintf(", in %.1f s on average", meanSeconds(survived))
+		}
+		q.say(only(cells, didFail), "%s (%s) got through the fault in %d of %s%s.",
+			capital(s.name), list(configs), len(survived), plural(len(cells), "cell"), time)
+	}
+}
+
+func (q *inquiry) proxyOrDirect() {
+	direct := q.configsWith(func(c record.Config) bool { return c.Env["GOPROXY"] == "direct" })
+	if len(direct) == 0 {
+		q.lacks("a config with GOPROXY=direct")
+		return
+	}
+	for _, name := range direct {
+		if s := q.ranking.Standing(name); s != nil {
+			q.say(nil, "%s survived %.0f %% by weight, and takes %.1f s when all is well.", name, 100*s.Survival, float64(s.Normal))
+		}
+	}
+	for _, s := range q.ranking.Standings {
+		if q.env(s.Config, "GOPROXY") != "direct" && len(s.Disqualifiers()) == 0 && len(s.Unverified) == 0 {
+			q.say(nil, "The best config with a proxy, %s, survived %.0f %%, and takes %.1f s.", s.Config, 100*s.Survival, float64(s.Normal))
+			break
+		}
+	}
+	if failures := only(of(q.cells, direct...), didFail); len(failures) > 0 {
+		q.say(failures, "Without a proxy these failed: %s.", list(namesOf(failures, scenarioOf)))
+	}
+	spared := only(of(q.cells, direct...), func(c *record.Cell) bool { return didWork(c) && !c.Exercised() })
+	if len(spared) > 0 {
+		q.say(spared, "In %s the fault lay where direct never asks.", plural(len(spared), "cell"))
+	}
+}
