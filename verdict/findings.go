@@ -127,11 +127,11 @@ func only(cells []*record.Cell, is func(*record.Cell) bool) []*record.Cell {
 	return list
 }
 
-func didWork(c *record.Cell) bool { return c.Outcome == record.OK }
-func didFail(c *record.Cell) bool { return c.Outcome != record.OK }
-func hung(c *record.Cell) bool    { return c.Outcome == record.Hang }
-func leaked(c *record.Cell) bool  { return len(c.Leaks) > 0 }
-func healthy(c *record.Cell) bool { return len(c.Faults) == 0 }
+func didWork(c *record.Cell) bool    { return c.Outcome == record.OK }
+func didFail(c *record.Cell) bool    { return c.Outcome != record.OK }
+func atDeadline(c *record.Cell) bool { return c.Outcome == record.Hang }
+func leaked(c *record.Cell) bool     { return len(c.Leaks) > 0 }
+func healthy(c *record.Cell) bool    { return len(c.Faults) == 0 }
 
 // met reports whether a cell's scenario declares a fault, and the cell met it.
 func met(c *record.Cell) bool { return !healthy(c) && c.Exercised() }

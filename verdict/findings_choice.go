@@ -96,7 +96,7 @@ func (q *inquiry) compareSeparators(comma, pipe string) {
 	if len(lost) > 0 {
 		q.say(lost, "The comma was better in %s: %s.", plural(len(lost), "cell"), list(namesOf(lost, scenarioOf)))
 	}
-	hangs := only(of(q.cells, pipe), hung)
+	hangs := only(of(q.cells, pipe), atDeadline)
 	if len(hangs) > 0 {
 		q.say(hangs, "With the pipe %s ended at the deadline: %s.", plural(len(hangs), "cell"), list(namesOf(hangs, scenarioOf)))
 	}

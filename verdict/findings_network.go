@@ -127,7 +127,7 @@ func redirected(c *record.Cell) bool {
 }
 
 func (q *inquiry) hanging() {
-	hangs := q.where(hung)
+	hangs := q.where(atDeadline)
 	names, groups := tally(hangs, scenarioOf)
 	for i, name := range names {
 		if i == mostStatements {
@@ -153,7 +153,7 @@ func (q *inquiry) longestSilences() {
 		gap  record.Seconds
 	}
 	longest := make(map[string]silent) // by scenario
-	for _, c := range q.where(func(c *record.Cell) bool { return !hung(c) && met(c) }) {
+	for _, c := range q.where(func(c *record.Cell) bool { return !atDeadline(c) && met(c) }) {
 		if gap := silence(c); gap > longest[c.Scenario].gap {
 			longest[c.Scenario] = silent{c, gap}
 		}
