@@ -57,7 +57,7 @@ func howItDid(r *verdict.Ranking, s *verdict.Standing) string {
 	if s.Avoided > 0 {
 		text += fmt.Sprintf(" (in %s it never met the fault)", percent(s.Avoided))
 	}
-	return text + fmt.Sprintf("; faults cost it %s on average, %s.", secondsText(max(s.Added, 0)), safety(s))
+	return text + fmt.Sprintf("; faults cost it %s on average, %s.", addedText(s.Added), safety(s))
 }
 
 // safety says in a few words what harm a config did.
@@ -85,6 +85,10 @@ func whyNotTheNext(r *verdict.Ranking, best *verdict.Standing) string {
 	return fmt.Sprintf("The next one, %s, is worse by %s: %s against %s.",
 		next.Config, r.Decided, criterionText(r.Decided, next), criterionText(r.Decided, best))
 }
+
+// addedText writes what faults cost. A config that a fault makes fail at once takes less than when all is
+// well, which is not worth a negative number.
+func addedText(s record.Seconds) string { return secondsText(max(s, 0)) }
 
 // criterionText writes the value that a standing has for a criterion.
 func criterionText(c verdict.Criterion, s *verdict.Standing) string {

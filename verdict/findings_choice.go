@@ -56,6 +56,9 @@ func (q *inquiry) whichProxyIn(world string, scenarios []string) {
 func (q *inquiry) commaOrPipe() {
 	for _, comma := range q.run.Configs {
 		for _, pipe := range q.run.Configs {
+			if len(q.finding.Statements) >= mostStatements {
+				return
+			}
 			if strings.Contains(comma.Env["GOPROXY"], ",") && strings.Contains(pipe.Env["GOPROXY"], "|") && sameButSeparators(comma, pipe) {
 				q.compareSeparators(comma.Name, pipe.Name)
 			}
