@@ -12,7 +12,8 @@ import (
 
 // The bounds of the page. What goes beyond is counted, with the command that shows it.
 const (
-	mostDetails = 250     // cells with details
+	mostDetails = 400     // cells with details
+	mostRows    = 6000    // rows of all waterfalls together, which make most of the page
 	mostBars    = 40      // rows of a waterfall
 	mostText    = 4 << 10 // bytes of the output of a cell
 	mostLines   = 20      // hosts, leaks and the like of a cell
@@ -27,6 +28,7 @@ type details struct {
 	healthy   map[record.Key]*record.Cell   // healthy cells by world in place of the scenario
 	chosen    map[record.Key]int            // entry: number of its details
 	list      []*record.Cell
+	bars      int // rows of the waterfalls of list
 	left      int
 }
 
@@ -135,12 +137,13 @@ func (d *details) add(keys ...record.Key) {
 		number, known := d.chosen[entryOf(like.Key)]
 		switch {
 		case known:
-		case len(d.list) == mostDetails:
+		case len(d.list) >= mostDetails || d.bars >= mostRows:
 			d.left++
 			d.chosen[key] = 0
 			continue
 		default:
 			d.list = append(d.list, like)
+			d.bars += min(len(like.Queries)+len(like.Conns)+len(like.Requests), mostBars)
 			number = len(d.list)
 			d.chosen[entryOf(like.Key)] = number
 		}
