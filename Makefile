@@ -17,6 +17,7 @@ help:
 	@echo 'make lint    the checks of the source alone'
 	@echo 'make bench   all benchmarks'
 	@echo 'make accuracy  how far faults are from what is declared; wants a quiet machine'
+	@echo 'make sample  run the whole library, and write docs/sample/report.html and its screenshot'
 	@echo 'make fuzz    each fuzz test for FUZZTIME ($(FUZZTIME))'
 	@echo 'make cover   test coverage by function, and cover.html'
 	@echo 'make clean   remove what the other targets made'
@@ -43,6 +44,24 @@ bench:
 .PHONY: accuracy
 accuracy:
 	$(GO) test -count=1 -timeout=20m -run='^TestAccuracy' ./harness/lab ./harness -accuracy -v
+
+# The names of the hosts of Go's own defaults are replaced: which ones they are depends on the go command.
+SAMPLE       ?= docs/sample
+SAMPLE_FLAGS ?=
+.PHONY: sample
+sample:
+	@set -e; dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
+	$(GO) build -trimpath -o "$$dir/simrun" ./cmd/simrun; \
+	"$$dir/simrun" run --out "$$dir/simrun-out" --quiet $(SAMPLE_FLAGS) || [ $$? -eq 1 ]; \
+	proxy=$$($(GO) env GOPROXY | sed 's|^https://||; s|[,|].*||'); sumdb=$$($(GO) env GOSUMDB); \
+	mkdir -p $(SAMPLE) "$$dir/library"; \
+	sed "s|$$proxy|proxy.test|g; s|$$sumdb|sum.test|g" "$$dir/simrun-out/results.jsonl" >"$$dir/library/results.jsonl"; \
+	"$$dir/simrun" report "$$dir/library"; \
+	sed "s|$$dir/library|simrun-out|g" "$$dir/library/report.html" >$(SAMPLE)/report.html; \
+	if chromium=$$(command -v chromium); then \
+		$$chromium --headless=new --no-sandbox --hide-scrollbars --window-size=1280,1400 \
+			--user-data-dir="$$dir/chromium" --screenshot=$(SAMPLE)/report.png "file://$$PWD/$(SAMPLE)/report.html"; \
+	else echo 'no chromium, so no screenshot'; fi
 
 .PHONY: fuzz
 fuzz:

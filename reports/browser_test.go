@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/simrun/simrun/record"
+	"github.com/simrun/simrun/verdict"
 )
 
 // A browser shows one page in Chromium, and remembers what it asked for and what it complained about.
@@ -29,7 +30,7 @@ type browser struct {
 }
 
 // findChromium returns the path of Chromium. The tests that need it are skipped without, unless
-// SIMRUN_REQUIRE_CHROMIUM is set, as in continuous integration.
+// SIMRUN_REQUIRE_LAB is set, as in continuous integration.
 func findChromium(t *testing.T) string {
 	t.Helper()
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
@@ -38,7 +39,7 @@ func findChromium(t *testing.T) string {
 		}
 	}
 	const missing = "there is no Chromium: apt-get install chromium"
-	if os.Getenv("SIMRUN_REQUIRE_CHROMIUM") != "" {
+	if os.Getenv("SIMRUN_REQUIRE_LAB") != "" {
 		t.Fatal(missing)
 	}
 	t.Skip("SKIPPED: " + missing)
@@ -52,7 +53,7 @@ func open(t *testing.T, results *record.Results) *browser {
 	file := filepath.Join(t.TempDir(), "report.html")
 	out, err := os.Create(file)
 	require.NoError(t, err)
-	require.NoError(t, Page(out, results, PageOptions{}))
+	require.NoError(t, Page(out, results, verdict.Rank(&results.Run, results.Cells, verdict.Rules{}), "simrun-out"))
 	require.NoError(t, out.Close())
 
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox,

@@ -15,18 +15,13 @@ import (
 	"github.com/simrun/simrun/verdict"
 )
 
-// PageOptions says how a page is made.
-type PageOptions struct {
-	Rules verdict.Rules // for the ranking
-	Run   string        // what commands on the page call the run, such as "simrun-out"
-}
-
 // Page writes a run as one page that needs no network, and no script to be read: a script only adds sorting,
-// filtering and copying. The cells must have been judged. All texts of the run are escaped, and the page
-// forbids the browser to load anything or to run any other script. The only errors are those of w.
-func Page(w io.Writer, results *record.Results, opts PageOptions) error {
+// filtering and copying. The cells must have been judged, and ranked as r says; name is what commands on the
+// page call the run, such as "simrun-out". All texts of the run are escaped, and the page forbids the browser
+// to load anything or to run any other script. The only errors are those of w.
+func Page(w io.Writer, results *record.Results, r *verdict.Ranking, name string) error {
 	buffered := bufio.NewWriter(w)
-	if err := pageTemplate().Execute(buffered, newPage(results, opts)); err != nil {
+	if err := pageTemplate().Execute(buffered, newPage(results, r, name)); err != nil {
 		return err
 	}
 	return buffered.Flush()

@@ -76,24 +76,23 @@ type statementView struct {
 // A fact is one line about how the run was made.
 type fact struct{ Name, Value string }
 
-func newPage(results *record.Results, opts PageOptions) *page {
+func newPage(results *record.Results, r *verdict.Ranking, name string) *page {
 	run := &results.Run
-	ranking := verdict.Rank(run, results.Cells, opts.Rules)
 	table := Summarize(*run, results.Cells)
-	findings := verdict.Findings(run, results.Cells, ranking)
-	answer := NewAnswer(run, ranking)
+	findings := verdict.Findings(run, results.Cells, r)
+	answer := NewAnswer(run, r)
 	script := asset("report.js")
 
 	d := newDetails(run, results.Cells)
-	d.choose(answer, ranking, findings, table)
+	d.choose(answer, r, findings, table)
 	p := &page{
 		Policy: policy(script), Style: template.CSS(asset("report.css")), Script: template.JS(script),
-		Run: run, RunName: cmp.Or(opts.Run, "RUN"), Missing: missing(results),
-		Answer: answer, Fails: d.links(answer.Fails), Rules: ruleTexts(ranking),
-		Unranked: ranking.Unranked, LeftOut: ranking.LeftOut,
-		Legend: legend, Details: d.views(cmp.Or(opts.Run, "RUN")), Undetail: d.left, Truth: truth(results, table),
+		Run: run, RunName: name, Missing: missing(results),
+		Answer: answer, Fails: d.links(answer.Fails), Rules: ruleTexts(r),
+		Unranked: r.Unranked, LeftOut: r.LeftOut,
+		Legend: legend, Details: d.views(name), Undetail: d.left, Truth: truth(results, table),
 	}
-	p.Standings = standingRows(run, ranking, d)
+	p.Standings = standingRows(run, r, d)
 	p.Plot = newPlot(p.Standings)
 	p.fillMatrix(table, d)
 	for _, f := range findings {

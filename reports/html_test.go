@@ -15,27 +15,27 @@ import (
 	"github.com/simrun/simrun/verdict"
 )
 
-func renderPage(t *testing.T, results *record.Results, opts PageOptions) string {
+func renderPage(t *testing.T, results *record.Results, rules verdict.Rules) string {
 	t.Helper()
 	var b strings.Builder
-	require.NoError(t, Page(&b, results, opts))
+	require.NoError(t, Page(&b, results, verdict.Rank(&results.Run, results.Cells, rules), "simrun-out"))
 	return b.String()
 }
 
 func TestPageOfARecordedRun(t *testing.T) {
-	page := renderPage(t, recorded(t), PageOptions{Run: "simrun-out"})
+	page := renderPage(t, recorded(t), verdict.Rules{})
 	body := page[strings.Index(page, "<body>"):strings.Index(page, "<script>")]
 	golden(t, "page", body) // without style and script
 }
 
 func TestPageLoadsNothing(t *testing.T) {
-	page := renderPage(t, recorded(t), PageOptions{})
+	page := renderPage(t, recorded(t), verdict.Rules{})
 	assert.Contains(t, page, "default-src &#39;none&#39;")
 	assert.NotRegexp(t, regexp.MustCompile(`(?i)<(link|img|iframe|object|embed|base)\b|\bsrc=|url\(|@import`), page)
 }
 
 func TestLinksOfThePageLeadSomewhere(t *testing.T) {
-	page := renderPage(t, recorded(t), PageOptions{})
+	page := renderPage(t, recorded(t), verdict.Rules{})
 	ids := map[string]int{}
 	for _, m := range regexp.MustCompile(` id="([^"]+)"`).FindAllStringSubmatch(page, -1) {
 		ids[m[1]]++
@@ -51,31 +51,33 @@ func TestLinksOfThePageLeadSomewhere(t *testing.T) {
 func TestPageSaysWhatARunLacks(t *testing.T) {
 	results := recorded(t)
 	results.Cells, results.Torn = results.Cells[:20], 22
-	page := renderPage(t, results, PageOptions{})
+	page := renderPage(t, results, verdict.Rules{})
 	assert.Contains(t, page, "The run is not whole: it has 20 of 35 planned cells.")
 	assert.Contains(t, page, "Line 22 of the results file is torn")
 	results.Cells = nil
-	page = renderPage(t, results, PageOptions{})
+	page = renderPage(t, results, verdict.Rules{})
 	assert.Contains(t, page, "The run has no cells, so there is nothing to compare.")
 	assert.Contains(t, page, "No recommendation")
 }
 
 func TestPageShowsTheRulesOfTheRanking(t *testing.T) {
 	rules := verdict.Rules{Weights: []verdict.Weight{{Scenarios: "dead-*", Weight: 7}}, Require: []verdict.Requirement{verdict.NoLeaks}}
-	page := renderPage(t, recorded(t), PageOptions{Rules: rules})
+	page := renderPage(t, recorded(t), rules)
 	assert.Contains(t, page, "Scenarios that match dead-* have the weight 7.")
 	assert.Contains(t, page, "Only a config that is no-leaks is recommended.")
 }
 
 func TestPageReportsWriteErrors(t *testing.T) {
-	require.ErrorIs(t, Page(brokenWriter{}, recorded(t), PageOptions{}), errBroken)
+	results := recorded(t)
+	ranking := verdict.Rank(&results.Run, results.Cells, verdict.Rules{})
+	require.ErrorIs(t, Page(brokenWriter{}, results, ranking, "simrun-out"), errBroken)
 }
 
 func TestTheOrderOfCellsDoesNotChangeThePage(t *testing.T) {
 	results := recorded(t)
-	want := renderPage(t, results, PageOptions{})
+	want := renderPage(t, results, verdict.Rules{})
 	slices.Reverse(results.Cells)
-	assert.Equal(t, want, renderPage(t, results, PageOptions{}))
+	assert.Equal(t, want, renderPage(t, results, verdict.Rules{}))
 }
 
 // huge is a run of 10,000 cells as a real one has them: those of the recorded run, over and over.
@@ -109,7 +111,7 @@ func huge(tb testing.TB) *record.Results {
 const mostPage = 10 << 20
 
 func TestAPageOfManyCellsIsBounded(t *testing.T) {
-	page := renderPage(t, huge(t), PageOptions{})
+	page := renderPage(t, huge(t), verdict.Rules{})
 	t.Logf("%d bytes", len(page))
 	assert.Less(t, len(page), mostPage)
 	assert.Contains(t, page, "would make the page too long")
@@ -118,6 +120,6 @@ func TestAPageOfManyCellsIsBounded(t *testing.T) {
 func BenchmarkPage10000Cells(b *testing.B) {
 	results := huge(b)
 	for b.Loop() {
-		require.NoError(b, Page(io.Discard, results, PageOptions{}))
+		require.NoError(b, Page(io.Discard, results, verdict.Rank(&results.Run, results.Cells, verdict.Rules{}), "simrun-out"))
 	}
 }

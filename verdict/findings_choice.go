@@ -34,7 +34,7 @@ func (q *inquiry) whichProxyIn(world string, scenarios []string) {
 		}
 	}
 	r := Rank(q.run, cells, q.ranking.Rules)
-	best := r.Standing(r.Recommended)
+	best := q.bestIn(r)
 	if best == nil {
 		return
 	}
@@ -50,6 +50,23 @@ func (q *inquiry) whichProxyIn(world string, scenarios []string) {
 	}
 	q.say(failures, "In %s: %s (GOPROXY %s). It worked in %d of %s; %s.",
 		world, best.Config, proxy, len(r.Situations)-len(best.Failed), plural(len(r.Situations), "situation"), time)
+}
+
+// bestIn returns the best standing of the ranking of one world, or nil. What a config leaks or accepts in
+// another world tells against it in all, and then it dominates nobody.
+func (q *inquiry) bestIn(world *Ranking) *Standing {
+	safe := func(config string) bool {
+		s := q.ranking.Standing(config)
+		return s != nil && len(s.Leaks)+len(s.Tampered)+len(s.Lacks) == 0
+	}
+	for i := range world.Standings {
+		s := &world.Standings[i]
+		dominated := slices.ContainsFunc(s.DominatedBy, func(d Dominance) bool { return safe(d.By) })
+		if safe(s.Config) && !dominated && s.Survival > 0 {
+			return s
+		}
+	}
+	return world.Standing(world.Recommended)
 }
 
 // commaOrPipe compares the configs that differ in nothing but the separators of GOPROXY.

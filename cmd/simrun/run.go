@@ -18,12 +18,12 @@ import (
 	"github.com/simrun/simrun/harness"
 	"github.com/simrun/simrun/record"
 	"github.com/simrun/simrun/reports"
-	"github.com/simrun/simrun/verdict"
 )
 
 // runOptions is the flags of simrun run.
 type runOptions struct {
 	input
+	rank          rankOptions
 	scenarioGlobs []string
 	configGlobs   []string
 	repeat        int
@@ -38,6 +38,7 @@ type runOptions struct {
 
 func (o *runOptions) bind(cmd *cobra.Command) {
 	o.input.bind(cmd)
+	o.rank.bind(cmd)
 	f := cmd.Flags()
 	f.StringSliceVar(&o.scenarioGlobs, "scenario", nil, "run only scenarios whose names match `GLOB` (repeatable)")
 	f.StringSliceVar(&o.configGlobs, "config", nil, "run only configs whose names match `GLOB` (repeatable)")
@@ -89,10 +90,10 @@ holds for configs and projects. So "simrun run" runs all that is built in, and
 "simrun run --configs mine.yaml" judges your configs by all built-in scenarios.
 
 The facts of each cell are written to results.jsonl in the folder --out as the
-cell ends, and in the end the report in several forms: report.md for a comment,
-junit.xml, bench.txt for benchstat, and verdicts.json. The first Ctrl-C ends
-the cells that are running and reports those that are complete; the second one
-ends simrun at once.`,
+cell ends, and in the end the report in several forms: report.html, report.md
+for a comment, junit.xml, bench.txt for benchstat, and verdicts.json. The first
+Ctrl-C ends the cells that are running and reports those that are complete; the
+second one ends simrun at once.`,
 		Example: `  simrun scenarios/
   simrun scenarios/packet --configs mine.yaml --config 'cn-*' --repeat 5
   simrun scenarios/ --scenario dead-proxy --project ~/src/myservice --out try1
@@ -163,6 +164,10 @@ type runner interface {
 // carryOut runs a plan, writes its results to a file and reports them, also when the run fails halfway.
 func (a *app) carryOut(ctx context.Context, o *runOptions, plan runner, file string) error {
 	header := plan.Header()
+	rules, err := o.rank.rules(header.Scenarios)
+	if err != nil {
+		return err
+	}
 	results, err := record.Create(file, header)
 	if err != nil {
 		return err
@@ -174,8 +179,14 @@ func (a *app) carryOut(ctx context.Context, o *runOptions, plan runner, file str
 		return cmp.Or(runErr, err)
 	}
 	table := reports.Summarize(stored.Run, stored.Cells)
-	if err := a.report(table, stored, o.color, file); err != nil {
+	if err := reports.Terminal(a.out, table, a.terminal(o.color)); err != nil {
+		return fmt.Errorf("print the matrix: %w", err)
+	}
+	if err := a.answer(stored, rules, o.color, filepath.Dir(file)); err != nil {
 		return err
+	}
+	if _, err := fmt.Fprintf(a.out, "results: %s\n%s", file, explainHint(table, file)); err != nil {
+		return fmt.Errorf("print the answer: %w", err)
 	}
 	if runErr != nil {
 		return interruptedOr(ctx, fmt.Errorf("run: %w", runErr))
@@ -194,26 +205,6 @@ func (a *app) execute(ctx context.Context, quiet bool, plan runner, results *rec
 		m.cell(c)
 		return nil
 	}, m.status)
-}
-
-// report prints the matrix, the answer and where the results are, and writes the other forms of the report
-// beside them.
-func (a *app) report(t *reports.Table, run *record.Results, color, file string) error {
-	ranking := verdict.Rank(&run.Run, run.Cells, verdict.Rules{})
-	options := reports.TerminalOptions{Width: a.widthOf(a.out), Color: a.colored(color)}
-	if err := reports.Terminal(a.out, t, options); err != nil {
-		return fmt.Errorf("print the report: %w", err)
-	}
-	if err := reports.TerminalAnswer(a.out, &run.Run, ranking, options); err != nil {
-		return fmt.Errorf("print the report: %w", err)
-	}
-	if err := writeReports(filepath.Dir(file), reports.Files(&run.Run, run.Cells, ranking)); err != nil {
-		return err
-	}
-	if _, err := fmt.Fprintf(a.out, "\nresults: %s\n%s", file, explainHint(t, file)); err != nil {
-		return fmt.Errorf("print the report: %w", err)
-	}
-	return nil
 }
 
 // explainHint returns how to look at one cell that did not end well, "" if all did.

@@ -84,7 +84,7 @@ func TestCarryOut(t *testing.T) {
 			require.NoError(t, err)
 			require.Len(t, results.Cells, len(test.plan.cells))
 			assert.NotEmpty(t, results.Cells[0].Requests, "the file has all facts")
-			for _, name := range []string{"report.md", "junit.xml", "bench.txt", "verdicts.json"} {
+			for _, name := range []string{"report.html", "report.md", "junit.xml", "bench.txt", "verdicts.json"} {
 				assert.FileExists(t, filepath.Join(filepath.Dir(file), name))
 			}
 		})
