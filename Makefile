@@ -60,7 +60,7 @@ sample:
 	sed "s|$$dir/library|simrun-out|g" "$$dir/library/report.html" >$(SAMPLE)/report.html; \
 	if chromium=$$(command -v chromium); then \
 		$$chromium --headless=new --no-sandbox --hide-scrollbars --window-size=1280,1400 \
-			--user-data-dir="$$dir/chromium" --screenshot=$(SAMPLE)/report.png "file://$$PWD/$(SAMPLE)/report.html"; \
+			--user-data-dir="$$dir/chromium" --screenshot=$(SAMPLE)/report.png "file://$(abspath $(SAMPLE))/report.html" 2>"$$dir/chromium.log" || { cat "$$dir/chromium.log"; exit 1; }; \
 	else echo 'no chromium, so no screenshot'; fi
 
 .PHONY: fuzz
