@@ -1,7 +1,6 @@
 package reports
 
 import (
-	"bufio"
 	"crypto/sha256"
 	"embed"
 	"encoding/base64"
@@ -17,14 +16,15 @@ import (
 
 // Page writes a run as one page that needs no network, and no script to be read: a script only adds sorting,
 // filtering and copying. The cells must have been judged, and ranked as r says; name is what commands on the
-// page call the run, such as "simrun-out". All texts of the run are escaped, and the page forbids the browser
-// to load anything or to run any other script. The only errors are those of w.
+// page call the run, such as "simrun-out". All texts of the run are escaped, also as [Clean] does, and the page
+// forbids the browser to load anything or to run any other script. The only errors are those of w.
 func Page(w io.Writer, results *record.Results, r *verdict.Ranking, name string) error {
-	buffered := bufio.NewWriter(w)
-	if err := pageTemplate().Execute(buffered, newPage(results, r, name)); err != nil {
+	var b strings.Builder
+	if err := pageTemplate().Execute(&b, newPage(results, r, name)); err != nil {
 		return err
 	}
-	return buffered.Flush()
+	_, err := io.WriteString(w, cleanLines(b.String()))
+	return err
 }
 
 //go:embed templates/report.html templates/cell.html templates/plot.html templates/report.css templates/report.js

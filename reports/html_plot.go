@@ -38,9 +38,11 @@ func newPlot(rows []standingRow) plot {
 		longest = max(longest, float64(r.Added))
 	}
 	step := niceStep(longest / 6)
-	end := step * math.Ceil(longest/step)
-	for at := 0.0; at <= end; at += step {
-		p.X = append(p.X, tick{p.x(at, end), fmt.Sprintf("%g", at)})
+	steps := math.Ceil(longest / step)
+	end := step * steps
+	for i := range int(steps) + 1 {
+		at := step * float64(i)
+		p.X = append(p.X, tick{p.x(at, end), fmt.Sprintf("%.4g", at)})
 	}
 	for _, at := range []float64{0, 0.25, 0.5, 0.75, 1} {
 		p.Y = append(p.Y, tick{p.y(at), percent(at)})

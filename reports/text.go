@@ -14,14 +14,22 @@ import (
 // ends, characters that turn the direction of text, bytes that are not UTF-8) comes out as a Go escape
 // such as \x1b, so that a name or an error from a simulated host can neither move the cursor nor
 // pretend to be output of simrun.
-func Clean(s string) string {
-	if strings.IndexFunc(s, unprintable) < 0 && utf8.ValidString(s) {
+func Clean(s string) string { return escape(s, unprintable) }
+
+// cleanLines is Clean for text whose line ends and tabs stay what they are.
+func cleanLines(s string) string {
+	return escape(s, func(r rune) bool { return r != '\n' && r != '\t' && unprintable(r) })
+}
+
+// escape writes the runes for which bad is true, and bytes that are not UTF-8, as Go escapes.
+func escape(s string, bad func(rune) bool) string {
+	if strings.IndexFunc(s, bad) < 0 && utf8.ValidString(s) {
 		return s
 	}
 	var b strings.Builder
 	for len(s) > 0 {
 		r, n := utf8.DecodeRuneInString(s)
-		if unprintable(r) || r == utf8.RuneError && n == 1 {
+		if bad(r) || r == utf8.RuneError && n == 1 {
 			quoted := strconv.QuoteToASCII(s[:n])
 			b.WriteString(quoted[1 : len(quoted)-1])
 		} else {
