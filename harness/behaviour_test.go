@@ -140,7 +140,7 @@ func planSettings(t *testing.T, rows []Setting) *Plan {
 	lib := loadSettings(t, rows, o.Vars)
 	o.Scenarios, o.Configs = lib.Scenarios, lib.Configs
 	p := &Plan{options: o, header: header(o)}
-	shared := stages{options: &o, keys: map[*scenarios.World]keys{}}
+	shared := newStages(&o)
 	universes := layTerrains(t)
 	for i, s := range lib.Scenarios {
 		row := &rows[i]
@@ -148,7 +148,7 @@ func planSettings(t *testing.T, rows []Setting) *Plan {
 		require.NotNil(t, u, "%s: no project %q", row.ID, row.Project)
 		project := &scenarios.Project{Name: row.Project, Run: row.Run}
 		p.describeProject(project, u)
-		p.add(0, s, project, lib.Configs[i], shared.over(t, u, s.World, project))
+		p.add(0, s, project, lib.Configs[i], shared.over(t, u, s, project))
 		p.cells[i].spec.Timeout = row.timeout(t)
 	}
 	p.header.Cells = len(p.cells)
@@ -157,9 +157,9 @@ func planSettings(t *testing.T, rows []Setting) *Plan {
 }
 
 // over is stages.of with modules that were made before.
-func (s *stages) over(t *testing.T, u *fakeupstream.Universe, w *scenarios.World, project *scenarios.Project) *stage {
+func (s *stages) over(t *testing.T, u *fakeupstream.Universe, scenario *scenarios.Scenario, project *scenarios.Project) *stage {
 	t.Helper()
-	k, err := s.keysOf(w)
+	k, err := s.keysOf(scenario)
 	require.NoError(t, err)
 	trees, err := signedTrees(k, u)
 	require.NoError(t, err)

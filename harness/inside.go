@@ -121,6 +121,7 @@ func (in *internet) facts(e ending) *record.Cell {
 // observe returns what has been seen so far, at the servers and on the packet link.
 func (in *internet) observe() *record.Cell {
 	seen := in.network.Observe(in.proxyAt)
+	in.issuers.fill(seen.Conns, in.network)
 	c := &record.Cell{Conns: seen.Conns, Queries: seen.Queries, Strays: seen.Strays, Lost: seen.Lost}
 	begin := time.Now().Add(-in.network.Since())
 	c.Queries = append(c.Queries, in.tcpDNS.records(begin)...)

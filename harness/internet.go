@@ -33,6 +33,7 @@ type internet struct {
 	declared       []scenarios.Fault
 	faults         []*lab.Fault     // in the order of declared
 	log            fakeupstream.Log // of all requests
+	issuers        issuerLog        // of certificates that faults have shown
 	tcpDNS         queryLog         // queries over TCP, which the packet link does not follow
 	byAddr         map[netip.AddrPort]*service
 	forwardProxies []string // names, in the order of their addresses
@@ -102,7 +103,7 @@ func (in *internet) placeHosts() {
 		if !known {
 			at = in.place(lab.Host{Name: h.Name, Link: h.Link}, h.Family, max(h.Addresses, 1))
 		}
-		in.hosts[at].TCP = append(in.hosts[at].TCP, ports(h)...)
+		in.hosts[at].TCP = append(in.hosts[at].TCP, h.Ports()...)
 	}
 }
 
@@ -112,22 +113,6 @@ func (in *internet) place(h lab.Host, family scenarios.Family, addresses int) in
 	in.hosts = append(in.hosts, h)
 	in.index[h.Name] = n
 	return n
-}
-
-// ports returns the ports that a host of the world listens on.
-func ports(h *scenarios.Host) []uint16 {
-	switch {
-	case h.Port != 0:
-		return []uint16{uint16(h.Port)}
-	case h.Role == scenarios.RoleForwardProxy:
-		return []uint16{8080}
-	}
-	return []uint16{443, 80}
-}
-
-// secure reports whether a port of a host speaks TLS.
-func secure(h *scenarios.Host, port uint16) bool {
-	return h.Role != scenarios.RoleForwardProxy && port != 80
 }
 
 // packetFaults returns the packet faults with the places that they are about.
@@ -181,7 +166,7 @@ func (in *internet) serveHosts() error {
 			return err
 		}
 		handler = in.log.Observe(in.httpFaults(handler, i))
-		for _, port := range ports(h) {
+		for _, port := range h.Ports() {
 			open[port] = true
 			in.addService(h, i, port, handler)
 		}
@@ -198,8 +183,8 @@ func (in *internet) serveHosts() error {
 
 func (in *internet) addService(h *scenarios.Host, i int, port uint16, handler http.Handler) {
 	addr := fmt.Sprintf("%s:%d", h.Name, port)
-	s := &service{host: h, addr: addr, secure: secure(h, port), stream: in.network.NewStreamLink(addr, in.seed, in.streamFaults(i))}
-	s.start = sync.OnceValue(func() *connQueue { return in.serve(s, handler) })
+	s := &service{host: h, addr: addr, secure: h.Secure(port), stream: in.network.NewStreamLink(addr, in.seed, in.streamFaults(i))}
+	s.start = sync.OnceValue(func() *connQueue { return in.serve(s, handler, i) })
 	for _, a := range in.hosts[in.index[h.Name]].Addrs {
 		in.byAddr[netip.AddrPortFrom(a, port)] = s
 	}
@@ -235,8 +220,8 @@ func unmapped(a net.Addr) netip.AddrPort {
 	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }
 
-// serve starts the HTTP server of a service.
-func (in *internet) serve(s *service, handler http.Handler) *connQueue {
+// serve starts the HTTP server of a service of host number i of the world.
+func (in *internet) serve(s *service, handler http.Handler, i int) *connQueue {
 	q := &connQueue{conns: make(chan net.Conn, 64), addr: s.addr}
 	server := &http.Server{Handler: handler, ErrorLog: log.New(serverLog{in}, "", 0)}
 	if !s.secure {
@@ -248,7 +233,13 @@ func (in *internet) serve(s *service, handler http.Handler) *connQueue {
 	if err != nil {
 		in.fail(fmt.Errorf("certificate of %s: %w", s.addr, err))
 	}
-	server.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}, KeyLogWriter: in.network.KeyLog()}
+	config := &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2", "http/1.1"},
+		KeyLogWriter: in.network.KeyLog()}
+	if faults := in.tlsFaults(i); len(faults) > 0 {
+		go server.Serve(fakeupstream.NewTLSListener(q, config, faults...))
+		return q
+	}
+	server.TLSConfig = config
 	go server.ServeTLS(q, "", "")
 	return q
 }

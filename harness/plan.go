@@ -76,11 +76,11 @@ func NewPlan(ctx context.Context, o Options) (*Plan, error) {
 		o.Timeout = DefaultTimeout
 	}
 	p := &Plan{options: o, header: header(o)}
-	stages := stages{options: &o, keys: map[*scenarios.World]keys{}, universes: map[source]*fakeupstream.Universe{}}
+	stages := newStages(&o)
 	for rep := range o.Repeat {
 		for _, s := range o.Scenarios {
 			for _, project := range o.Projects {
-				stage, err := stages.of(ctx, s.World, project)
+				stage, err := stages.of(ctx, s, project)
 				if err != nil {
 					return nil, err
 				}

@@ -29,7 +29,10 @@ type spec struct {
 type keys struct {
 	CA     []byte            // certificate that the client trusts, PEM
 	Leaves map[string][]byte // certificate and key by host, PEM
+	Flawed map[string][]byte // those that faults show instead, with their keys, by the names of their flaws
 	SumDB  map[string]dbKey  // by the host that serves the checksum database
+
+	authorities *authorities
 }
 
 // A dbKey is the name of a checksum database and its key pair in the form of golang.org/x/mod/sumdb/note.

@@ -28,17 +28,27 @@ type stage struct {
 // stages makes stages, and no part of them twice.
 type stages struct {
 	options   *Options
-	keys      map[*scenarios.World]keys
+	keys      map[era]keys
 	universes map[source]*fakeupstream.Universe
 }
 
-// of returns the stage of a project in a world.
-func (s *stages) of(ctx context.Context, w *scenarios.World, project *scenarios.Project) (*stage, error) {
-	k, err := s.keysOf(w)
+func newStages(o *Options) *stages {
+	return &stages{options: o, keys: map[era]keys{}, universes: map[source]*fakeupstream.Universe{}}
+}
+
+// An era is a world at a time: as far behind the client's clock as the offset says.
+type era struct {
+	world  *scenarios.World
+	offset time.Duration
+}
+
+// of returns the stage of a project in a scenario.
+func (s *stages) of(ctx context.Context, scenario *scenarios.Scenario, project *scenarios.Project) (*stage, error) {
+	k, err := s.keysOf(scenario)
 	if err != nil {
-		return nil, fmt.Errorf("make the keys of world %s: %w", w.Name, err)
+		return nil, fmt.Errorf("make the keys of scenario %s: %w", scenario.Name, err)
 	}
-	u, err := s.universe(ctx, w, project)
+	u, err := s.universe(ctx, scenario.World, project)
 	if err != nil {
 		return nil, fmt.Errorf("project %s: %w", project.Name, err)
 	}
@@ -53,14 +63,16 @@ func (s *stages) of(ctx context.Context, w *scenarios.World, project *scenarios.
 	return &stage{k, trees, u, command}, nil
 }
 
-func (s *stages) keysOf(w *scenarios.World) (k keys, err error) {
-	if k, ok := s.keys[w]; ok {
-		return k, nil
+func (s *stages) keysOf(scenario *scenarios.Scenario) (k keys, err error) {
+	at := era{scenario.World, clock(scenario)}
+	k, ok := s.keys[at]
+	if !ok {
+		if k, err = newKeys(at, s.options.Vars["go-sumdb"]); err != nil {
+			return k, err
+		}
+		s.keys[at] = k
 	}
-	if k, err = newKeys(w, s.options.Vars["go-sumdb"]); err == nil {
-		s.keys[w] = k
-	}
-	return k, err
+	return k.withFlaws(scenario)
 }
 
 func (s *stages) universe(ctx context.Context, w *scenarios.World, project *scenarios.Project) (u *fakeupstream.Universe, err error) {
@@ -91,15 +103,15 @@ func signedTrees(k keys, u *fakeupstream.Universe) (map[string][]byte, error) {
 }
 
 // newKeys makes the certificates and database keys of a world's hosts.
-func newKeys(w *scenarios.World, goSumDB string) (keys, error) {
+func newKeys(at era, goSumDB string) (keys, error) {
 	k := keys{Leaves: map[string][]byte{}, SumDB: map[string]dbKey{}}
-	ca, err := fakeupstream.NewCA(time.Now())
+	ca, err := fakeupstream.NewCA(time.Now().Add(-at.offset))
 	if err != nil {
 		return k, err
 	}
-	k.CA = ca.PEM()
+	k.CA, k.authorities = ca.PEM(), &authorities{root: ca, flawed: map[flaw][]byte{}}
 	byName := map[string]dbKey{}
-	for _, h := range w.Hosts {
+	for _, h := range at.world.Hosts {
 		leaf, err := ca.Leaf(h.Name)
 		if err != nil {
 			return k, err

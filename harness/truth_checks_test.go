@@ -89,7 +89,7 @@ func (t *town) visit(s spot, method, glob string) (visit, error) {
 			v.Target = u.Host + ":443"
 			v.Host = v.Target
 		}
-		if secure(s.host, s.addr.Port()) {
+		if s.host.Secure(s.addr.Port()) {
 			v.TLS = s.name
 		}
 		return v, nil

@@ -323,7 +323,7 @@ func (t *town) host(i int) []spot {
 	at := t.place.hosts[t.place.index[h.Name]]
 	var all []spot
 	for _, a := range at.Addrs {
-		all = append(all, spot{h.Name, netip.AddrPortFrom(a, ports(h)[0]), at.Link, h})
+		all = append(all, spot{h.Name, netip.AddrPortFrom(a, h.Ports()[0]), at.Link, h})
 	}
 	return all
 }

@@ -227,6 +227,7 @@ type Conn struct {
 	Tunnel      Seconds `json:"tunnel,omitempty"`      // the forward proxy's answer to CONNECT reached the client; 0: no CONNECT, or no answer
 	TLS         bool    `json:"tls,omitempty"`         // the client began a TLS handshake on it
 	Secured     Seconds `json:"secured,omitempty"`     // the client sent its first application data over TLS; 0: never
+	Issuer      string  `json:"issuer,omitempty"`      // of the certificate that a fault showed instead of the host's own
 	End         Seconds `json:"end,omitempty"`         // FIN or RST; 0: still open at the end
 	Reset       bool    `json:"reset,omitempty"`
 	SYNs        int     `json:"syns"`       // that the client sent, retransmissions included

@@ -1,12 +1,88 @@
 package scenarios
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/goccy/go-yaml/ast"
 )
+
+// A ClientFault is something that is wrong with the client host. It holds for all of a cell.
+type ClientFault struct {
+	Clock Offset // how far the client's clock is ahead of the world's; negative: behind
+}
+
+// An Offset is a time difference in whole hours, written with its sign in hours, days of 24 hours or years
+// of 365 days: "+36h", "-400d", "+2y".
+type Offset time.Duration
+
+// maxOffset is the largest Offset to either side.
+const maxOffset = 50 * year
+
+const (
+	day  = 24 * time.Hour
+	year = 365 * day
+)
+
+// offsetUnits are sorted for String, which takes the first that leaves no remainder.
+var offsetUnits = []unit{{"y", int64(year)}, {"d", int64(day)}, {"h", int64(time.Hour)}}
+
+var (
+	offsetForm  = newForm(`^[+-][1-9][0-9]{0,6}[hdy]$`)
+	offsetValue = scalar[Offset]{parse: ParseOffset, shape: shape{"type": "string", "pattern": offsetForm.pattern}}
+)
+
+// ParseOffset reads an Offset such as "+400d". It refuses 0 and more than 50y to either side.
+func ParseOffset(s string) (Offset, error) {
+	if !offsetForm.regexp().MatchString(s) {
+		return 0, fmt.Errorf("%s is not how far a clock is off: a sign, a whole number, and `h`, `d` or `y`, such as `+400d`", quote(s))
+	}
+	n, err := parseUnits(s[1:], offsetUnits, "d")
+	switch {
+	case err != nil:
+		return 0, err
+	case n > float64(maxOffset):
+		return 0, fmt.Errorf("%s is out of range: at most 50y to either side", quote(s))
+	case s[0] == '-':
+		n = -n
+	}
+	return Offset(n), nil
+}
+
+// String returns o as a file has it, with the largest unit that needs no fraction.
+func (o Offset) String() string {
+	if o > 0 {
+		return "+" + format(int64(o), offsetUnits)
+	}
+	return format(int64(o), offsetUnits)
+}
+
+func clientFields(f *ClientFault) fields {
+	return fields{"clock": set(&f.Clock, offsetValue)}
+}
+
+func checkClient(d *decoder, f *ClientFault, pos Position) {
+	if *f == (ClientFault{}) {
+		d.failf(pos, "client fault changes nothing")
+	}
+}
+
+// checkClientFault refuses the keys that mean nothing at the client host.
+func (d *decoder) checkClientFault(f *Fault) {
+	switch {
+	case f.Target.Pattern != "":
+		d.failf(f.Pos, "a `client:` fault is at the client host; leave out `host: %s`", f.Target.Pattern)
+	case f.From > 0 || f.Until > 0 || f.Every > 0 || f.For > 0:
+		d.failf(f.Pos, "a `client:` fault holds from beginning to end; leave out `from:`, `until:`, `every:` and `for:`")
+	case f.Selective():
+		d.failf(f.Pos, "a `client:` fault is about everything that the client meets; leave out `first:`, `nth:` and `share:`")
+	}
+}
+
+func (f *ClientFault) describe(w *words) { w.add("clock", f.Clock) }
 
 // configs reads the Configs of a document.
 func (d *decoder) configs(root ast.Node) []*Config {

@@ -9,7 +9,11 @@ import (
 // String returns the fault as one line in the words of the language, such as
 // "goproxy.cn packet loss=100% from=5s".
 func (f *Fault) String() string {
-	w := words{f.Target.Pattern, f.Layer()}
+	var w words
+	if f.Target.Pattern != "" {
+		w = append(w, f.Target.Pattern)
+	}
+	w = append(w, f.Layer())
 	switch {
 	case f.Packet != nil:
 		f.Packet.describe(&w)
@@ -17,8 +21,12 @@ func (f *Fault) String() string {
 		f.Stream.describe(&w)
 	case f.DNS != nil:
 		f.DNS.describe(&w)
+	case f.TLS != nil:
+		f.TLS.describe(&w)
 	case f.HTTP != nil:
 		f.HTTP.describe(&w)
+	case f.Client != nil:
+		f.Client.describe(&w)
 	}
 	w.add("from", f.From)
 	w.add("until", f.Until)

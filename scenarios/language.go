@@ -111,7 +111,7 @@ func scenarioFields(s *Scenario) fields {
 
 func faultFields(f *Fault) fields {
 	return fields{
-		"host":   set(&f.Target.Pattern, textValue).must(),
+		"host":   set(&f.Target.Pattern, textValue), // required but for `client:`, see checkLayer
 		"from":   set(&f.From, durationValue),
 		"until":  set(&f.Until, durationValue),
 		"every":  set(&f.Every, durationValue),
@@ -122,7 +122,9 @@ func faultFields(f *Fault) fields {
 		"packet": setMapping(&f.Packet, "a packet fault", packetFields, checkPacket),
 		"stream": streamField(f),
 		"dns":    setMapping(&f.DNS, "a dns fault", dnsFields, checkDNS),
+		"tls":    setMapping(&f.TLS, "a tls fault", tlsFields, checkTLS),
 		"http":   setMapping(&f.HTTP, "an http fault", httpFields, checkHTTP),
+		"client": setMapping(&f.Client, "a client fault", clientFields, checkClient),
 	}
 }
 

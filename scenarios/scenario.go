@@ -59,6 +59,7 @@ func (d *decoder) fault(n ast.Node, w *World) Fault {
 		}
 		d.resolve(&f.Target, w, at)
 		d.checkPacketPlace(&f, w)
+		d.keepSecure(&f, w, at)
 	}
 	if w != nil && f.DNS != nil {
 		d.checkDNSAddress(f.DNS, w, n.(*ast.MappingNode))
@@ -90,7 +91,8 @@ func (d *decoder) checkLayer(f *Fault) {
 		key string
 		set bool
 	}{
-		{"packet", f.Packet != nil}, {"stream", f.Stream != nil}, {"dns", f.DNS != nil}, {"http", f.HTTP != nil},
+		{"packet", f.Packet != nil}, {"stream", f.Stream != nil}, {"dns", f.DNS != nil}, {"tls", f.TLS != nil},
+		{"http", f.HTTP != nil}, {"client", f.Client != nil},
 	} {
 		if l.set {
 			layers = append(layers, l.key)
@@ -99,12 +101,16 @@ func (d *decoder) checkLayer(f *Fault) {
 	_, isNameserver := strings.CutPrefix(f.Target.Pattern, "ns:")
 	switch {
 	case len(layers) == 0:
-		d.failf(f.Pos, "a fault needs one of `packet:`, `stream:`, `dns:` and `http:`")
+		d.failf(f.Pos, "a fault needs one of `packet:`, `stream:`, `dns:`, `tls:`, `http:` and `client:`")
 	case len(layers) > 1:
 		d.failf(f.Pos, "a fault is at one layer, not at %s; write one fault for each", strings.Join(layers, " and "))
+	case f.Client != nil:
+		d.checkClientFault(f)
+	case f.Target.Pattern == "":
+		d.failf(f.Pos, "a fault needs `host:`")
 	case isNameserver && f.Packet == nil && f.DNS == nil:
 		d.failf(f.Pos, "a name server has `packet:` and `dns:` faults, not `%s:`", layers[0])
-	case !isNameserver && f.DNS != nil && f.Target.Pattern != "":
+	case !isNameserver && f.DNS != nil:
 		d.failf(f.Pos, "a `dns:` fault is at a name server, not at %s; write `host: ns:*` and `dns: {name: %s, ...}`",
 			quote(f.Target.Pattern), f.Target.Pattern)
 	}
@@ -156,7 +162,7 @@ func (d *decoder) checkContradictions(faults []Fault) {
 	for i := range faults {
 		for j := range i {
 			a, b := &faults[j], &faults[i]
-			if !overlap(a.Target, b.Target) || !overlapInTime(a, b) || sameEffect(a, b) || a.takesTurns() || b.takesTurns() {
+			if !meet(a, b) || !overlapInTime(a, b) || sameEffect(a, b) || a.takesTurns() || b.takesTurns() {
 				continue
 			}
 			if what := contradiction(a, b); what != "" {
@@ -167,6 +173,11 @@ func (d *decoder) checkContradictions(faults []Fault) {
 	}
 }
 
+// meet reports whether two faults are at one place.
+func meet(a, b *Fault) bool {
+	return a.Client != nil && b.Client != nil || overlap(a.Target, b.Target)
+}
+
 func overlap(a, b Target) bool {
 	return slices.ContainsFunc(a.Hosts, func(i int) bool { return slices.Contains(b.Hosts, i) }) ||
 		slices.ContainsFunc(a.Nameserver, func(i int) bool { return slices.Contains(b.Nameserver, i) })
@@ -174,7 +185,8 @@ func overlap(a, b Target) bool {
 
 func sameEffect(a, b *Fault) bool {
 	return reflect.DeepEqual(a.Packet, b.Packet) && reflect.DeepEqual(a.Stream, b.Stream) &&
-		reflect.DeepEqual(a.DNS, b.DNS) && reflect.DeepEqual(a.HTTP, b.HTTP)
+		reflect.DeepEqual(a.DNS, b.DNS) && reflect.DeepEqual(a.TLS, b.TLS) &&
+		reflect.DeepEqual(a.HTTP, b.HTTP) && reflect.DeepEqual(a.Client, b.Client)
 }
 
 // takesTurns reports whether the fault leaves some of its time or of what it meets to others.
@@ -202,8 +214,12 @@ func contradiction(a, b *Fault) string {
 		return streamContradiction(a.Stream, b.Stream)
 	case a.DNS != nil && b.DNS != nil:
 		return dnsContradiction(a.DNS, b.DNS)
+	case a.TLS != nil && b.TLS != nil:
+		return tlsContradiction(a.TLS, b.TLS)
 	case a.HTTP != nil && b.HTTP != nil:
 		return httpContradiction(a.HTTP, b.HTTP)
+	case a.Client != nil && b.Client != nil:
+		return "set `clock`"
 	}
 	return ""
 }

@@ -29,6 +29,20 @@ type Host struct {
 	Pos       Position
 }
 
+// Ports returns the ports that the host listens on.
+func (h *Host) Ports() []uint16 {
+	switch {
+	case h.Port != 0:
+		return []uint16{uint16(h.Port)}
+	case h.Role == RoleForwardProxy:
+		return []uint16{8080}
+	}
+	return []uint16{443, 80}
+}
+
+// Secure reports whether a port of the host speaks TLS.
+func (h *Host) Secure(port uint16) bool { return h.Role != RoleForwardProxy && port != 80 }
+
 // A Role says what kind of server a host is.
 type Role string
 
@@ -88,7 +102,7 @@ type Scenario struct {
 }
 
 // A Fault is one thing that is wrong, at one place, at one layer.
-// Exactly one of Packet, Stream, DNS and HTTP is set.
+// Exactly one of Packet, Stream, DNS, TLS, HTTP and Client is set.
 type Fault struct {
 	Target Target
 	From   time.Duration // from the start of the go command
@@ -104,7 +118,9 @@ type Fault struct {
 	Packet *PacketFault
 	Stream *StreamFault
 	DNS    *DNSFault
+	TLS    *TLSFault
 	HTTP   *HTTPFault
+	Client *ClientFault // has no Target, and no time line
 
 	Pos Position
 }
@@ -130,8 +146,12 @@ func (f *Fault) Layer() string {
 		return "stream"
 	case f.DNS != nil:
 		return "dns"
+	case f.TLS != nil:
+		return "tls"
 	case f.HTTP != nil:
 		return "http"
+	case f.Client != nil:
+		return "client"
 	}
 	return ""
 }

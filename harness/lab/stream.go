@@ -142,7 +142,7 @@ func pipe(client net.Conn, tcp bool) (near, far net.Conn, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return near, &serverConn{Conn: far, local: client.LocalAddr(), remote: client.RemoteAddr()}, nil
+	return near, &serverConn{Conn: far, client: client}, nil
 }
 
 func tcpPipe() (near, far net.Conn, err error) {
@@ -160,11 +160,21 @@ func tcpPipe() (near, far net.Conn, err error) {
 	return near, far, nil
 }
 
-// A serverConn is the server's end of a connection: it shows the addresses that the client used.
+// A serverConn is the server's end of a connection: it shows the addresses that the client used, and can end
+// as a TCP connection does.
 type serverConn struct {
 	net.Conn
-	local, remote net.Addr
+	client net.Conn
 }
 
-func (c *serverConn) LocalAddr() net.Addr  { return c.local }
-func (c *serverConn) RemoteAddr() net.Addr { return c.remote }
+func (c *serverConn) LocalAddr() net.Addr  { return c.client.LocalAddr() }
+func (c *serverConn) RemoteAddr() net.Addr { return c.client.RemoteAddr() }
+
+// SetLinger says how the connection ends at the client, see [net.TCPConn.SetLinger].
+func (c *serverConn) SetLinger(seconds int) error {
+	tcp, ok := c.client.(interface{ SetLinger(int) error })
+	if !ok {
+		return fmt.Errorf("set how a connection ends: %T has no such setting", c.client)
+	}
+	return tcp.SetLinger(seconds)
+}
