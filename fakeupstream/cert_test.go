@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/simrun/simrun/fakeupstream"
+	"github.com/simrun/simrun/scenarios"
 )
 
 func trusting(t *testing.T, ca *fakeupstream.CA, serverName string) *http.Client {
@@ -31,6 +32,20 @@ func TestCA(t *testing.T) {
 	assert.ErrorAs(t, err, new(x509.HostnameError))
 	_, err = trusting(t, other, "a.example").Get(server.URL)
 	assert.ErrorAs(t, err, new(x509.UnknownAuthorityError))
+}
+
+// What is stapled to a certificate, and what no parser takes, comes through.
+func TestFlawedCertificatesMarshal(t *testing.T) {
+	ca := newCA(t)
+	for _, flaw := range []scenarios.Certificate{scenarios.CertificateRevoked, scenarios.CertificateNegativeSerial, scenarios.CertificateHuge} {
+		cert, err := ca.Flawed(flaw, "a.example")
+		require.NoError(t, err)
+		data, err := fakeupstream.MarshalCertificate(cert)
+		require.NoError(t, err)
+		again, err := fakeupstream.ParseCertificate(data)
+		require.NoError(t, err)
+		assert.Equal(t, cert, again)
+	}
 }
 
 // An authority of another time makes certificates that are expired or not valid yet.
@@ -59,13 +74,17 @@ func TestCertificatesMarshal(t *testing.T) {
 	require.NoError(t, err)
 	data, err = fakeupstream.MarshalCertificate(leaf)
 	require.NoError(t, err)
-	pair, err := tls.X509KeyPair(data, data)
+	pair, err := fakeupstream.ParseCertificate(data)
 	require.NoError(t, err)
-	_, err = pair.Leaf.Verify(x509.VerifyOptions{Roots: pool(t, ca), DNSName: "a.example"})
+	parsed, err := x509.ParseCertificate(pair.Certificate[0])
+	require.NoError(t, err)
+	_, err = parsed.Verify(x509.VerifyOptions{Roots: pool(t, ca), DNSName: "a.example"})
 	require.NoError(t, err)
 
 	_, err = fakeupstream.ParseCA(data)
 	assert.ErrorContains(t, err, "is none", "it is a leaf")
+	_, err = fakeupstream.ParseCertificate(ca.PEM())
+	assert.ErrorContains(t, err, "lacks", "it has no key")
 	_, err = fakeupstream.ParseCA([]byte("nonsense"))
 	assert.ErrorContains(t, err, "read a certificate authority")
 }

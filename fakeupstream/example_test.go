@@ -1,6 +1,9 @@
 package fakeupstream_test
 
 import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -8,6 +11,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing/fstest"
+	"time"
 
 	"golang.org/x/mod/sumdb/note"
 
@@ -92,6 +96,36 @@ func ExampleCutAfter() {
 	defer server.Close()
 	show(server.URL)
 	// Output: 200 01234 unexpected EOF
+}
+
+// A server that has forgotten to renew its certificate. WhenTLS picks the connections that see it.
+func ExampleNewTLSListener() {
+	ca, err := fakeupstream.NewCA(time.Now())
+	if err != nil {
+		log.Fatal(err)
+	}
+	good, err := ca.Leaf("mirror.example")
+	if err != nil {
+		log.Fatal(err)
+	}
+	expired, err := ca.Flawed(scenarios.CertificateExpired, "mirror.example")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fault := scenarios.TLSFault{Certificate: scenarios.CertificateExpired}
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.Listener = fakeupstream.NewTLSListener(server.Listener,
+		&tls.Config{Certificates: []tls.Certificate{good}}, fakeupstream.WrongTLS(fault, expired))
+	server.Start()
+	defer server.Close()
+
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(ca.PEM())
+	_, err = tls.Dial("tcp", server.Listener.Addr().String(), &tls.Config{RootCAs: roots, ServerName: "mirror.example"})
+	var invalid x509.CertificateInvalidError
+	fmt.Println(errors.As(err, &invalid) && invalid.Reason == x509.Expired)
+	// Output: true
 }
 
 // A log around a handler tells what it was asked.

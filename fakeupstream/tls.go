@@ -93,6 +93,7 @@ var handshakes = map[scenarios.Handshake]TLSFault{
 	scenarios.HandshakeNoSharedCipher: configured(func(c *tls.Config) {
 		c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS12
 		c.CipherSuites = []uint16{tls.TLS_ECDHE_ECDSA_WITH_RC4_128_SHA, tls.TLS_ECDHE_RSA_WITH_RC4_128_SHA}
+		c.NextProtos = []string{"http/1.1"} // HTTP/2 forbids these ciphers: RFC 9113, appendix A
 	}),
 }
 
