@@ -160,7 +160,7 @@ func announceH2(next Handshake) Handshake {
 	}
 }
 
-// The frames with which a server of HTTP/2 begins, and refuses to go on: SETTINGS and GOAWAY with
+// The frames with which a server of HTTP/2 begins, and at once refuses to go on: SETTINGS and GOAWAY with
 // PROTOCOL_ERROR, RFC 9113, sections 6.5 and 6.8.
 const (
 	settingsFrame = "\x00\x00\x00\x04\x00\x00\x00\x00\x00"
@@ -176,9 +176,8 @@ func speakH2(next Handshake) Handshake {
 			return nil
 		}
 		defer c.Close()
-		io.WriteString(c, settingsFrame)
-		if _, err := c.Read(make([]byte, 1)); err == nil {
-			io.WriteString(c, goAwayFrame)
+		if _, err := c.Read(make([]byte, len("PRI"))); err == nil {
+			io.WriteString(c, settingsFrame+goAwayFrame)
 		}
 		return nil
 	}

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"cmp"
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -44,13 +43,15 @@ type probe struct {
 
 // A visit is HTTP/1.1 by hand over one connection: nothing is repeated or hidden, as in net/http.
 type visit struct {
-	TLS      string // server name; empty means without TLS
-	Method   string
-	Target   string // of the request line
-	Host     string
-	Padding  int  // bytes of a header that nobody reads
-	Requests int  // the same request so often, all sent at once; 0 means once
-	ToEOF    bool // ask for the end of the connection, and wait for it
+	TLS       string // server name in the ClientHello; empty means without TLS
+	Certified string // name that the certificate must be for
+	Listen    bool   // offer HTTP/2 too, and look only at which protocol the server speaks
+	Method    string
+	Target    string // of the request line
+	Host      string
+	Padding   int  // bytes of a header that nobody reads
+	Requests  int  // the same request so often, all sent at once; 0 means once
+	ToEOF     bool // ask for the end of the connection, and wait for it
 }
 
 // A sighting is what one try of a probe saw. Times are since the try's start; zero: it did not come to that.
@@ -77,6 +78,8 @@ type sighting struct {
 	Rcode   string   `json:",omitempty"` // of the first reply
 	Answers []string `json:",omitempty"` // addresses in it
 	Replies []reply  `json:",omitempty"`
+
+	TLS handshake `json:",omitzero"`
 }
 
 // A reply is a DNS message that came from a name server.
@@ -254,9 +257,13 @@ func (p *probe) connect() (s sighting) {
 func (v *visit) make(wire *countingConn, begin time.Time, s *sighting) {
 	var conn net.Conn = wire
 	if v.TLS != "" {
-		secure := tls.Client(wire, &tls.Config{ServerName: v.TLS})
-		if err := secure.Handshake(); err != nil {
+		secure, err := v.secure(wire, s)
+		if err != nil {
 			s.fail("tls", err)
+			return
+		}
+		if v.Listen {
+			v.listen(secure, s)
 			return
 		}
 		conn = secure

@@ -90,7 +90,7 @@ func (t *town) visit(s spot, method, glob string) (visit, error) {
 			v.Host = v.Target
 		}
 		if s.host.Secure(s.addr.Port()) {
-			v.TLS = s.name
+			v.TLS, v.Certified = s.name, s.name
 		}
 		return v, nil
 	}

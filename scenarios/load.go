@@ -8,7 +8,7 @@ import (
 	"slices"
 )
 
-//go:embed worlds configs projects healthy packet stream dns http
+//go:embed worlds configs projects healthy packet stream dns tls http client
 var builtin embed.FS
 
 // Options are the options of Load.
