@@ -44,7 +44,8 @@ var flaws = map[scenarios.Certificate]maker{
 	scenarios.CertificateNoSAN: changed(func(_ *CA, t *x509.Certificate) {
 		t.Subject.CommonName, t.DNSNames = t.DNSNames[0], nil
 	}),
-	scenarios.CertificateSHA1: changed(func(_ *CA, t *x509.Certificate) { t.SignatureAlgorithm = x509.ECDSAWithSHA1 }),
+	scenarios.CertificateNoName: changed(func(_ *CA, t *x509.Certificate) { t.DNSNames = nil }),
+	scenarios.CertificateSHA1:   changed(func(_ *CA, t *x509.Certificate) { t.SignatureAlgorithm = x509.ECDSAWithSHA1 }),
 
 	scenarios.CertificateSelfSigned:          selfSigned,
 	scenarios.CertificateUnknownRoot:         ofAnotherRoot,

@@ -74,6 +74,7 @@ func TestCertificatesAreFlawed(t *testing.T) {
 		scenarios.CertificateUnknownRoot:         "certificate signed by unknown authority",
 		scenarios.CertificateMissingIntermediate: "certificate signed by unknown authority",
 		scenarios.CertificateNoSAN:               "certificate relies on legacy Common Name field, use SANs instead",
+		scenarios.CertificateNoName:              "certificate is not valid for any names, but wanted to match a.example",
 		scenarios.CertificateSHA1:                "insecure algorithm ECDSA-SHA1",
 		scenarios.CertificateNameConstrained:     `DNS name "a.example" is not permitted by any constraint`,
 		scenarios.CertificateNegativeSerial:      "failed to parse certificate from server: x509: negative serial number",

@@ -17,6 +17,7 @@ var showsCertificate = map[scenarios.Certificate]func(sighting) bool{
 	scenarios.CertificateMissingIntermediate: func(g sighting) bool { return unknownAuthority(g) && strings.Contains(g.TLS.Issuer, "intermediate") },
 	scenarios.CertificateRevoked:             func(g sighting) bool { return g.well() && g.TLS.Stapled },
 	scenarios.CertificateNoSAN:               invalid("legacy Common Name"),
+	scenarios.CertificateNoName:              invalid("certificate is not valid for any names"),
 	scenarios.CertificateWeakKey:             func(g sighting) bool { return g.well() && g.TLS.Bits == 1024 },
 	scenarios.CertificateSHA1:                invalid("insecure algorithm ECDSA-SHA1"),
 	scenarios.CertificateNameConstrained:     invalid("is not permitted by any constraint"),

@@ -31,6 +31,7 @@ const (
 	CertificateMissingIntermediate Certificate = "missing-intermediate" // of an intermediate authority that the host does not show
 	CertificateRevoked             Certificate = "revoked"              // so says the OCSP response that comes with it (RFC 6960)
 	CertificateNoSAN               Certificate = "no-san"               // the name is the common name of the subject only
+	CertificateNoName              Certificate = "no-name"              // without any name
 	CertificateWeakKey             Certificate = "weak-key"             // RSA of 1024 bits
 	CertificateSHA1                Certificate = "sha1"                 // signed over SHA-1
 	CertificateNameConstrained     Certificate = "name-constrained"     // of an intermediate that may only sign for other names
@@ -76,7 +77,7 @@ const (
 var (
 	certificateValue = oneOf("certificate", CertificateExpired, CertificateNotYetValid, CertificateWrongHost,
 		CertificateSelfSigned, CertificateUnknownRoot, CertificateMissingIntermediate, CertificateRevoked,
-		CertificateNoSAN, CertificateWeakKey, CertificateSHA1, CertificateNameConstrained,
+		CertificateNoSAN, CertificateNoName, CertificateWeakKey, CertificateSHA1, CertificateNameConstrained,
 		CertificateNegativeSerial, CertificateHuge, CertificateIntercepted, CertificateInterceptedTrusted)
 	tlsVersionValue = oneOf("version of TLS", TLS10, TLS11, TLS12)
 	alpnValue       = oneOf("alpn", ALPNH2Announced, ALPNH2Spoken)

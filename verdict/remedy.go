@@ -92,14 +92,15 @@ var remedies = map[string]string{
 
 	"storage-redirect-blocked": "Allow the storage host in the firewall, or use a proxy that sends files itself.",
 
-	"http-on-https-port":    "Write http:// in GOPROXY, or give the proxy a certificate.",
-	"tls-bad-record-mac":    "Try again; if it stays, suspect the hardware or a box on the way.",
-	"tls-cert-expired":      "Check the client's clock, then have the certificate renewed.",
-	"tls-cert-rejected":     "Have the certificate repaired.",
-	"tls-handshake-timeout": "Use another mirror, and write | after this one: each request waits ten seconds for it.",
-	"tls-name-mismatch":     "Find out who answers in the host's place, and use another mirror meanwhile.",
-	"tls-protocol-mismatch": "Bring the server's TLS up to date.",
-	"tls-unknown-authority": "Install the certificate authority, or name it in SSL_CERT_FILE.",
+	"http-on-https-port":     "Write http:// in GOPROXY, or give the proxy a certificate.",
+	"tls-bad-record-mac":     "Try again; if it stays, suspect the hardware or a box on the way.",
+	"tls-cert-expired":       "Check the client's clock, then have the certificate renewed.",
+	"tls-cert-rejected":      "Have the certificate repaired.",
+	"tls-client-certificate": "Use a proxy that asks for none: the go command has no client certificates.",
+	"tls-handshake-timeout":  "Use another mirror, and write | after this one: each request waits ten seconds for it.",
+	"tls-name-mismatch":      "Find out who answers in the host's place, and use another mirror meanwhile.",
+	"tls-protocol-mismatch":  "Bring the server's TLS up to date.",
+	"tls-unknown-authority":  "Install the certificate authority, or name it in SSL_CERT_FILE.",
 
 	"tcp-connect-timeout":    "Use a mirror that can be reached, and write | after the dead one: each request waits thirty seconds for it.",
 	"tcp-connection-refused": "Check the port and the firewall, and write | after the entry.",

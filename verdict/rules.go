@@ -145,11 +145,11 @@ var stages = []stage{
 			is("ssh-host-key", `Host key verification failed`),
 			is("git-auth-required", `could not read (?:Username|Password)|Authentication failed|Permission denied \(`),
 			is("git-repo-not-found", `(?i)repository not found|repository '.*' not found|not a git repository|is this a git repository`),
-			is("git-http-error", `requested URL returned error: \d+|RPC failed; HTTP \d+`),
+			is("git-http-error", `requested URL returned error: \d+|RPC failed; HTTP \d+|Received HTTP/0\.9 when not allowed`),
 			is("git-dns-failure", `Could not resolve host`),
-			is("git-tls-untrusted", `certificate verification failed|SSL certificate problem`),
-			is("git-transfer-interrupted", `RPC failed|not closed cleanly|transfer closed|early EOF|hung up unexpectedly|Operation too slow`),
-			is("git-tls-failure", `gnutls_handshake\(\) failed|SSL_connect|SSL routines`),
+			is("git-tls-untrusted", `certificate verification failed|SSL certificate problem|SSL: (?:certificate subject|no alternative certificate)`),
+			is("git-transfer-interrupted", `RPC failed|not closed cleanly|transfer closed|early EOF|hung up unexpectedly|Operation too slow|Empty reply from server`),
+			is("git-tls-failure", `gnutls_handshake\(\) failed|GnuTLS recv error|SSL_connect|SSL routines`),
 			is("git-unreachable", `(?i)unable to connect|failed to connect|could(?:n't| not) connect|connection (?:timed out|refused|reset)|no secure protocol found`),
 			is("ssh-failed", `Could not read from remote repository`), // what git adds to whatever ssh said
 		},
@@ -200,10 +200,12 @@ var stages = []stage{
 		about: "TLS",
 		rules: []rule{
 			is("tls-handshake-timeout", `TLS handshake timeout`),
+			is("tls-cert-rejected", `x509: cannot verify signature: insecure algorithm`), // which ends as an unknown authority
 			is("tls-unknown-authority", `signed by unknown authority`),
 			is("tls-cert-expired", `certificate has expired or is not yet valid`),
 			is("tls-name-mismatch", `certificate is (?:not )?valid for|cannot validate certificate for`),
 			is("tls-cert-rejected", `x509: `),
+			is("tls-client-certificate", `tls: certificate required`),
 			is("tls-bad-record-mac", `bad record MAC`),
 			is("http-on-https-port", `HTTP response to HTTPS client`),
 			is("tls-protocol-mismatch", `tls: (?:.*protocol version|.*handshake failure|no supported|first record|oversized record)`),
