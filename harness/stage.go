@@ -64,7 +64,7 @@ func (s *stages) of(ctx context.Context, scenario *scenarios.Scenario, project *
 }
 
 func (s *stages) keysOf(scenario *scenarios.Scenario) (k keys, err error) {
-	at := era{scenario.World, clock(scenario)}
+	at := era{scenario.World, clientClock(scenario)}
 	k, ok := s.keys[at]
 	if !ok {
 		if k, err = newKeys(at, s.options.Vars["go-sumdb"]); err != nil {

@@ -60,10 +60,9 @@ func (k keys) withFlaws(s *scenarios.Scenario) (keys, error) {
 		}
 		k.Flawed[f.name()] = text
 	}
-	if box := k.authorities.box; box != nil && slices.ContainsFunc(all, func(f flaw) bool {
-		return f.kind == scenarios.CertificateInterceptedTrusted
-	}) {
-		k.CA = slices.Concat(k.CA, box.PEM())
+	trusted := func(f flaw) bool { return f.kind == scenarios.CertificateInterceptedTrusted }
+	if slices.ContainsFunc(all, trusted) {
+		k.CA = slices.Concat(k.CA, k.authorities.box.PEM())
 	}
 	return k, nil
 }
@@ -106,8 +105,8 @@ func (a *authorities) newBox() (*fakeupstream.CA, error) {
 	return fakeupstream.NewInterceptor(a.root.Made())
 }
 
-// clock returns how far the client's clock is ahead of the world's in a scenario.
-func clock(s *scenarios.Scenario) time.Duration {
+// clientClock returns how far the client's clock is ahead of the world's in a scenario.
+func clientClock(s *scenarios.Scenario) time.Duration {
 	for i := range s.Faults {
 		if c := s.Faults[i].Client; c != nil {
 			return time.Duration(c.Clock)

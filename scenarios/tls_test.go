@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -25,6 +26,19 @@ func TestBuiltinHasEveryTLSFault(t *testing.T) {
 		assert.Contains(t, used.String(), " "+key+"=")
 		for _, word := range p.Enum {
 			assert.Contains(t, used.String(), " "+key+"="+word+" ")
+		}
+	}
+}
+
+// TestFaultsDocumentIsComplete finds a row for each key, and each word for its value, in docs/faults.md.
+func TestFaultsDocumentIsComplete(t *testing.T) {
+	text := readDoc(t, "docs/faults.md")
+	for key, p := range parsedShape(t, object(tlsFields(new(TLSFault)))).Properties {
+		for _, word := range p.Enum {
+			assert.Regexp(t, "(?m)^\\| `tls: {"+key+": \"?"+regexp.QuoteMeta(word)+"\"?}` \\|", text)
+		}
+		if key != "sni" { // it says which connections, not what becomes of them
+			assert.Contains(t, text, "| `tls: {"+key+": ")
 		}
 	}
 }

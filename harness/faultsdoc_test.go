@@ -1,0 +1,101 @@
+package harness
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/goccy/go-yaml"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/simrun/simrun/record"
+)
+
+// A saying is what a program says of a fault, in a row of docs/faults.md.
+type saying struct {
+	setting Setting
+	words   string // part of the output in backquotes, "accepted" or "waits"
+}
+
+// TestFaultsDocument runs what docs/faults.md says of the go command and of git.
+func TestFaultsDocument(t *testing.T) {
+	t.Parallel()
+	requireLab(t)
+	all := readSayings(t, gitHasGnuTLS())
+	var settings []Setting
+	for _, s := range all {
+		settings = append(settings, s.setting)
+	}
+	cells := runSettings(t, settings)
+	for _, s := range all {
+		t.Run(s.setting.About+" in "+s.setting.ID, func(t *testing.T) {
+			cell := cells[s.setting.ID]
+			require.NotNil(t, cell, "the run has left it out")
+			switch s.words {
+			case "accepted":
+				assert.Equal(t, record.OK, cell.Outcome, "%s", cell.Stderr)
+			case "waits":
+				assert.Equal(t, record.Hang, cell.Outcome, "%s", cell.Stderr)
+			default:
+				assert.Equal(t, record.Error, cell.Outcome)
+				assert.Contains(t, cell.Stderr, strings.Trim(s.words, "`"))
+			}
+			for _, f := range cell.Faults {
+				assert.Positive(t, f.Bit, "the counter of %s", f.Fault)
+			}
+		})
+	}
+}
+
+// readSayings reads the rows whose first cell is a fault. What git says depends on the library that it is
+// built with.
+func readSayings(t *testing.T, git bool) (all []saying) {
+	t.Helper()
+	text, err := os.ReadFile("../docs/faults.md")
+	require.NoError(t, err)
+	for line := range strings.Lines(string(text)) {
+		cells := strings.Split(line, " | ")
+		fault := strings.Trim(cells[0], "| `")
+		if len(cells) != 3 || !strings.Contains(fault, "{") {
+			continue
+		}
+		row := len(all)
+		proxy := map[string]string{"GOPROXY": "https://a.test", "GOSUMDB": "off"}
+		all = append(all, newSaying(t, fmt.Sprintf("go-%d", row), fault, "R", "a.test", proxy, cells[1]))
+		if git {
+			direct := map[string]string{"GOPROXY": "direct", "GOSUMDB": "off"}
+			all = append(all, newSaying(t, fmt.Sprintf("git-%d", row), fault, "github", "github.com", direct, cells[2]))
+		}
+	}
+	require.NotEmpty(t, all)
+	return all
+}
+
+func newSaying(t *testing.T, id, fault, project, host string, env map[string]string, words string) saying {
+	t.Helper()
+	var declared map[string]any
+	require.NoError(t, yaml.Unmarshal([]byte(fault), &declared), fault)
+	if _, ok := declared["client"]; !ok {
+		declared["host"] = host
+	}
+	s := Setting{ID: id, About: fault, Project: project, Env: env, Faults: []map[string]any{declared}}
+	words = strings.TrimSuffix(strings.TrimSpace(words), " |")
+	if words == "waits" {
+		s.Deadline = shortDeadline.String()
+	}
+	return saying{s, words}
+}
+
+// gitHasGnuTLS reports whether git is built with GnuTLS.
+func gitHasGnuTLS() bool {
+	dir, err := exec.Command("git", "--exec-path").Output()
+	if err != nil {
+		return false
+	}
+	libraries, _ := exec.Command("ldd", filepath.Join(strings.TrimSpace(string(dir)), "git-remote-https")).Output()
+	return strings.Contains(string(libraries), "gnutls")
+}
