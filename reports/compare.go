@@ -43,7 +43,11 @@ func comparisonLead(c *verdict.Comparison) []string {
 	if len(c.Omitted) > 0 {
 		basis += " This is what the runs have in common; what is left out is listed below."
 	}
-	return []string{answer, basis, timeBasis(c)}
+	lead := []string{answer, basis, timeBasis(c)}
+	if change := c.Overall - 1; c.SameSpeed() && c.Overall > 0 && math.Abs(change) >= c.Rules.Least {
+		lead = append(lead, fmt.Sprintf("All configs together: %+.0f %%. What all have in common is the machine or Go rather than their settings.", 100*change))
+	}
+	return lead
 }
 
 // timeBasis says when a change of time is shown, or why none is.

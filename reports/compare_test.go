@@ -73,6 +73,14 @@ func TestCompareSaysWhyTimesAreNotCompared(t *testing.T) {
 	}
 }
 
+func TestCompareTellsWhatAllConfigsHaveInCommon(t *testing.T) {
+	c := changed()
+	c.Overall = 1.1
+	assert.NotContains(t, compared(t, Text, c), "All configs together")
+	c.Overall = 1.6
+	assert.Contains(t, compared(t, Text, c), "All configs together: +60 %.")
+}
+
 func TestCompareOfWhatIsAlikeSaysSoInOneSentence(t *testing.T) {
 	got := compared(t, Text, &verdict.Comparison{Rules: rulesOfTests, Compared: 1, Tests: 1})
 	assert.Contains(t, got, "\n\nNothing changed.\n\n1 cell compared")

@@ -31,6 +31,7 @@ type Comparison struct {
 
 	Tests    int     // times that were tested, of configs and of cells
 	Untested int     // times with too few repetitions for any difference to be told from chance
+	Overall  float64 // new time by old time, the median over all cells that ended alike; 0: there is none
 	Machine  float64 // time that the machine takes to set up a cell, new by old; 0: not known
 }
 

@@ -121,6 +121,7 @@ func TestCompareFindsWhatIsSlower(t *testing.T) {
 			got := there.Times[0]
 			assert.Equal(t, tc.want, TimeChange{Scenario: got.Scenario, Config: got.Config, Cells: got.Cells})
 			assert.InDelta(t, 2, got.Ratio, 0.3)
+			assert.InDelta(t, 1, there.Overall, 0.3, "most are as fast as before")
 			assert.Equal(t, 1, there.Regressions())
 
 			back := Compare(recent, old, CompareRules{})

@@ -25,8 +25,9 @@ type TimeChange struct {
 const (
 	// leastSeconds is the smallest change of time that counts: the start of a go command varies by as much.
 	leastSeconds = 0.25
-	// machineFactor is how much longer or shorter one machine may take to set up a cell than the other
-	// before times are not compared: they would tell of the machine.
+	// machineFactor is how much longer or shorter one machine may take to set up a cell than the other before
+	// times are not compared: no config, scenario or Go release has a part in that, so they would tell of the
+	// machine.
 	machineFactor = 1.5
 )
 
@@ -45,7 +46,9 @@ func (c *Comparison) SameSpeed() bool {
 // packet adds a second to one time in ten. The tests are corrected together by Holm's method, because an
 // alarm stops somebody's build, so the chance of any false one is what has to be small, not their share.
 func (c *Comparison) compareTimes(pairs []pair) {
-	c.Machine = setupRatio(pairs)
+	c.Machine = ratioOf(pairs, func(c *record.Cell) record.Seconds { return c.SetupTime })
+	pairs = slices.DeleteFunc(slices.Clone(pairs), func(p pair) bool { return !endedAlike(&p) })
+	c.Overall = ratioOf(pairs, func(c *record.Cell) record.Seconds { return c.Seconds })
 	tests := timeTests(pairs)
 	tested := testable(tests, c.Rules.Alpha)
 	c.Tests, c.Untested = len(tested), len(tests)-len(tested)
@@ -62,7 +65,6 @@ func (c *Comparison) compareTimes(pairs []pair) {
 
 // timeTests lines up the tests: of configs, then of cells.
 func timeTests(pairs []pair) []*timeTest {
-	pairs = slices.DeleteFunc(slices.Clone(pairs), func(p pair) bool { return !endedAlike(&p) })
 	return slices.Concat(
 		grouped(pairs, func(k record.Key) record.Key { k.Scenario = ""; return k }),
 		grouped(pairs, func(k record.Key) record.Key { return k }),
@@ -81,13 +83,12 @@ func endedAlike(p *pair) bool {
 	return first != record.Hang && !slices.ContainsFunc(p.old, other) && !slices.ContainsFunc(p.new, other)
 }
 
-// setupRatio compares the machines of two runs by what no config, scenario or Go release has a part in: the
-// time from the start of a lab process to the start of the go command.
-func setupRatio(pairs []pair) float64 {
+// ratioOf returns the median of a time in the new run by the same time in the old one, or 0 if there is none.
+func ratioOf(pairs []pair, timeOf func(*record.Cell) record.Seconds) float64 {
 	var ratios []float64
 	for _, p := range pairs {
-		setup := func(c *record.Cell) float64 { return float64(c.SetupTime) }
-		if old, new := medianOf(p.old, setup), medianOf(p.new, setup); old > 0 && new > 0 {
+		value := func(c *record.Cell) float64 { return float64(timeOf(c)) }
+		if old, new := medianOf(p.old, value), medianOf(p.new, value); old > 0 && new > 0 {
 			ratios = append(ratios, new/old)
 		}
 	}
