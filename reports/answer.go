@@ -72,7 +72,7 @@ func safety(s *verdict.Standing) string {
 	add(s.Leaks, "a private path leaked")
 	add(s.Unverified, "downloads were not verified")
 	if len(harm) == 0 {
-		return "no private path leaked, and nothing was used unverified"
+		return "no private path leaked, and all that was used was verified"
 	}
 	return strings.Join(harm, ", ")
 }

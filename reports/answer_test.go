@@ -40,7 +40,7 @@ func TestAnswerNamesTheConfigAndWhatItDoesNotSurvive(t *testing.T) {
 	assert.Equal(t, "cn-comma", a.Config)
 	assert.Equal(t, []string{
 		"It worked in 1 of 2 situations, 50 % by weight; faults cost it 1.00s on average, no private path leaked, " +
-			"and nothing was used unverified.",
+			"and all that was used was verified.",
 		"No other config that can be recommended is as good by every criterion.",
 	}, a.Why)
 	assert.Len(t, a.Fails, 1)

@@ -99,17 +99,22 @@ differs between runs.`,
 	o.rank.bind(cmd)
 	f := cmd.Flags()
 	f.StringVarP(&o.out, "out", "o", "", "put the report of one run into folder `DIR` (default: beside its results)")
-	f.StringVar(&o.color, "color", "auto", "colour the answer `WHEN`: auto, always or never; auto honours NO_COLOR")
+	bindColor(cmd, &o.color)
 	return cmd
 }
 
 func (a *app) report(o *reportOptions, paths []string) error {
-	switch {
-	case len(paths) == 0:
-		return &statusError{status: statusInput, err: errors.New("no run given"), hint: "name a folder that simrun wrote with --out, as in: simrun report simrun-out"}
-	case o.color != "auto" && o.color != "always" && o.color != "never":
-		return wrongInput("--color is %q, and should be auto, always or never", o.color)
-	case len(paths) > 1 && o.out != "":
+	if err := checkColor(o.color); err != nil {
+		return err
+	}
+	if len(paths) == 0 {
+		return &statusError{
+			status: statusInput,
+			err:    errors.New("no run given"),
+			hint:   "name a folder that simrun wrote with --out, as in: simrun report simrun-out",
+		}
+	}
+	if len(paths) > 1 && o.out != "" {
 		return wrongInput("--out is for one run, and %d are given: without it, each gets its report beside its results", len(paths))
 	}
 	for _, path := range paths {
