@@ -14,12 +14,11 @@ type TimeChange struct {
 	Scenario string // empty: all of them, of this config
 	Config   string
 	Project  string
-	Go       string  // empty if the runs are of two releases
-	Cells    int     // pairs of cells that it is about
-	Ratio    float64 // new time by old time; the median over the pairs
-	Old, New record.Seconds
-	// Old and New are medians of the cell, or over the pairs of the medians.
-	P float64 // chance of such a difference, or of a larger one, where there is none; not yet corrected
+	Go       string         // empty if the runs are of two releases
+	Cells    int            // pairs of cells that it is about
+	Ratio    float64        // new time by old time; the median over the pairs
+	Old, New record.Seconds // medians of the cell, or over the pairs the medians of those
+	P        float64        // chance of such a difference, or of a larger one, where there is none; not yet corrected
 }
 
 const (
