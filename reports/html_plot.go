@@ -29,6 +29,7 @@ type plotPoint struct {
 	Mark, About    string
 	LabelX, LabelY float64
 	Anchor         string // of the label: start or end
+	Far            bool   // the label is not beside the point, so that a line must join them
 }
 
 func newPlot(rows []standingRow) plot {
@@ -126,6 +127,7 @@ func (p *plot) placeLabels() {
 			q.Anchor, q.LabelX = "end", q.X-beside
 		}
 		q.LabelY = p.freeLine(left, left+wide, q.Y+4, taken)
+		q.Far = math.Abs(q.LabelY-q.Y-4) > lineHeight
 		taken = append(taken, box{left, left + wide, q.LabelY - lineHeight + 3, q.LabelY + 3})
 	}
 }
