@@ -227,7 +227,7 @@ func decides(a, b *Standing) Criterion {
 // less than half a second on a machine that runs many cells at once is noise.
 const (
 	noticeable record.Seconds = 0.5
-	share                     = 0.1 // of the shorter time
+	share      record.Seconds = 0.1 // of the shorter time, as a factor
 )
 
 // beats reports whether a is better than b by a criterion, beyond what is noise.
