@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -51,6 +52,7 @@ type visit struct {
 	Host      string
 	Padding   int  // bytes of a header that nobody reads
 	Requests  int  // the same request so often, all sent at once; 0 means once
+	Classic   bool // no post-quantum key exchange, whose ClientHello is longer than a packet
 	ToEOF     bool // ask for the end of the connection, and wait for it
 }
 
@@ -73,6 +75,7 @@ type sighting struct {
 	Received   int64  `json:",omitempty"` // bytes that came over the connection, TLS included
 	Segments   uint32 `json:",omitempty"` // that they came in
 	Repeats    uint32 `json:",omitempty"` // segments that the client had to send again until it was connected
+	Kernel     kernel // what the client's kernel tells at the end
 
 	Missing bool     `json:",omitempty"` // as the probe's
 	Rcode   string   `json:",omitempty"` // of the first reply
@@ -80,6 +83,16 @@ type sighting struct {
 	Replies []reply  `json:",omitempty"`
 
 	TLS handshake `json:",omitzero"`
+}
+
+// A kernel is what the client's kernel knows of a connection, see tcp(7), and of all connections of the client
+// while it lasted, see the counters of RFC 4022 in proc(5).
+type kernel struct {
+	Resent     uint32 `json:",omitempty"` // segments
+	Doubled    uint32 `json:",omitempty"` // segments that the other side got twice, as it said (RFC 2883)
+	Overtaken  uint32 `json:",omitempty"` // times that segments were seen to have overtaken others on their way out
+	Disordered uint32 `json:",omitempty"` // segments that came before one that was sent earlier
+	BadSums    int    `json:",omitempty"` // segments of any connection that came with a wrong checksum
 }
 
 // A reply is a DNS message that came from a name server.
@@ -231,7 +244,7 @@ func newReply(q *dns.Msg, b []byte) reply {
 
 // connect opens one connection and makes the visit over it.
 func (p *probe) connect() (s sighting) {
-	begin := time.Now()
+	begin, badSums := time.Now(), tcpBadSums()
 	ctx, cancel := context.WithDeadline(context.Background(), begin.Add(p.Limit))
 	defer cancel()
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", p.Addr)
@@ -249,8 +262,26 @@ func (p *probe) connect() (s sighting) {
 	conn.SetDeadline(begin.Add(p.Limit))
 	wire := &countingConn{Conn: conn}
 	p.Visit.make(wire, begin, &s)
-	s.Received, s.Segments = wire.received, tcpInfo(tcp).Data_segs_in
+	info := tcpInfo(tcp)
+	s.Received, s.Segments = wire.received, info.Data_segs_in
+	s.Kernel = kernel{info.Total_retrans, info.Dsack_dups, info.Reord_seen, info.Rcv_ooopack, tcpBadSums() - badSums}
 	return s
+}
+
+// tcpBadSums returns how many TCP segments with a wrong checksum came to the client.
+func tcpBadSums() int {
+	text, err := os.ReadFile("/proc/self/net/snmp")
+	if err != nil {
+		return 0
+	}
+	_, tcp, _ := strings.Cut(string(text), "\nTcp: ")
+	names, values, _ := strings.Cut(tcp, "\nTcp: ")
+	i := slices.Index(strings.Fields(names), "InCsumErrors")
+	if i < 0 {
+		return 0
+	}
+	n, _ := strconv.Atoi(strings.Fields(values)[i])
+	return n
 }
 
 // make makes the visit over a connection.

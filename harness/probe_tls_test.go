@@ -44,6 +44,9 @@ func (v *visit) secure(wire net.Conn, s *sighting) (*tls.Conn, error) {
 	if v.Listen {
 		config.NextProtos = []string{"h2", "http/1.1"}
 	}
+	if v.Classic {
+		config.CurvePreferences = []tls.CurveID{tls.X25519}
+	}
 	conn := tls.Client(wire, config)
 	err := conn.Handshake()
 	var strange tls.RecordHeaderError

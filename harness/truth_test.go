@@ -304,6 +304,8 @@ type spot struct {
 	addr netip.AddrPort
 	link scenarios.Link
 	host *scenarios.Host // nil for a name server
+
+	number int // of the address among those of its family, from 1 on
 }
 
 func (s spot) dial() probe { return probe{Addr: s.addr.String(), Limit: enough, Times: 3} }
@@ -314,7 +316,7 @@ func (s spot) floor() time.Duration { return s.link.RTT - 2*s.link.Jitter }
 // nameserver returns name server number i.
 func (t *town) nameserver(i int) spot {
 	at := t.place.hosts[i]
-	return spot{name: at.Name, addr: netip.AddrPortFrom(at.Addrs[0], 53), link: at.Link}
+	return spot{name: at.Name, addr: netip.AddrPortFrom(at.Addrs[0], 53), link: at.Link, number: 1}
 }
 
 // host returns the first port of each address of host number i.
@@ -322,8 +324,9 @@ func (t *town) host(i int) []spot {
 	h := &t.world.Hosts[i]
 	at := t.place.hosts[t.place.index[h.Name]]
 	var all []spot
-	for _, a := range at.Addrs {
-		all = append(all, spot{h.Name, netip.AddrPortFrom(a, h.Ports()[0]), at.Link, h})
+	for i, a := range at.Addrs {
+		number := i%max(h.Addresses, 1) + 1
+		all = append(all, spot{h.Name, netip.AddrPortFrom(a, h.Ports()[0]), at.Link, h, number})
 	}
 	return all
 }
