@@ -16,7 +16,7 @@ help:
 	@echo 'make test    gofmt, go vet, staticcheck, actionlint, and all tests with the race detector'
 	@echo 'make lint    the checks of the source alone'
 	@echo 'make bench   all benchmarks'
-	@echo 'make accuracy  how far faults are from what is declared; wants a quiet machine'
+	@echo 'make accuracy  write docs/accuracy.md: how far faults are from what is declared'
 	@echo 'make sample  run the whole library, and write docs/sample/report.html and its screenshot'
 	@echo 'make fuzz    each fuzz test for FUZZTIME ($(FUZZTIME))'
 	@echo 'make cover   test coverage by function, and cover.html'
@@ -43,7 +43,7 @@ bench:
 
 .PHONY: accuracy
 accuracy:
-	$(GO) test -count=1 -timeout=20m -run='^TestAccuracy' ./harness/lab ./harness -accuracy -v
+	$(GO) test -count=1 -p 1 -timeout=20m -run='^TestAccuracy' ./harness/lab ./harness -accuracy -v
 
 # The names of the hosts of Go's own defaults are replaced: which ones they are depends on the go command.
 SAMPLE       ?= docs/sample

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestAccuracyOfToxics measures how far toxiproxy's latency and bandwidth are from what is declared, and prints
+// TestAccuracyOfToxics measures how far toxiproxy's latency and bandwidth are from what is declared, and writes
 // their tables of docs/accuracy.md.
 func TestAccuracyOfToxics(t *testing.T) {
 	if !*accuracy {
@@ -22,7 +22,7 @@ func TestAccuracyOfToxics(t *testing.T) {
 	var table strings.Builder
 	tableOfLatencies(t, &table)
 	tableOfBandwidths(t, &table)
-	fmt.Print(table.String())
+	writeTables(t, "toxics", table.String())
 }
 
 func tableOfLatencies(t *testing.T, w io.Writer) {

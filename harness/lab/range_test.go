@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -29,6 +30,7 @@ const (
 	echoPort    = 7  // sends every datagram back at once
 	numberPort  = 19 // keeps datagrams until one comes to syncPort, and then sends them back
 	syncPort    = 9  // then sends its own back
+	floodPort   = 20 // answers a datagram with as many full-sized ones as its number says
 )
 
 // mtu is what a TUN device has unless it is told otherwise. datagramHeader is the length of the headers of
@@ -44,6 +46,7 @@ func init() {
 	inside["datagrams"] = onRange(sendDatagrams)
 	inside["connect"] = onRange(connectBoth)
 	inside["upload"] = onRange(upload)
+	inside["delays"] = onRange(measureDelays)
 }
 
 // A rangeOrder says what range to make, and what to do there.
@@ -55,6 +58,8 @@ type rangeOrder struct {
 
 	Tries int           // of a measurement of round trips
 	For   time.Duration // length of a transfer
+	Down  bool          // direction of a transfer whose rate is measured
+	Every time.Duration // time between datagrams whose delays are measured
 	Count int           // of datagrams
 	Size  int           // bytes of a datagram, with its UDP and IP headers
 	Burst bool          // send the datagrams without waiting for any
@@ -67,11 +72,17 @@ type shootingRange struct {
 	addrs   []netip.Addr
 	fault   *Fault
 
-	mu   sync.Mutex  // guards what follows
-	sunk []time.Time // of the datagrams that came to sinkPort
-	came []uint64    // numbers of the datagrams that came to numberPort, up to the last answer of syncPort
+	mu   sync.Mutex // guards what follows
+	sunk []arrival  // of the datagrams that came to sinkPort
+	came []uint64   // numbers of the datagrams that came to numberPort, up to the last answer of syncPort
 
 	received atomic.Int64 // bytes that came to connectPort
+}
+
+// An arrival is when a numbered datagram came.
+type arrival struct {
+	number uint64
+	at     time.Time
 }
 
 // onRange makes a function of inside that runs do on a range of its own.
@@ -94,9 +105,9 @@ func (r *shootingRange) open() (err error) {
 		return err
 	}
 	r.addrs = HostAddrs(0, r.Family, 1)
-	host := Host{Name: "a.test", Addrs: r.addrs, TCP: []uint16{connectPort}, UDP: []uint16{echoPort, numberPort, syncPort, sinkPort}, Link: r.Link}
+	host := Host{Name: "a.test", Addrs: r.addrs, TCP: []uint16{connectPort}, UDP: udpPorts, Link: r.Link}
 	r.fault = NewFault(&scenarios.Fault{Packet: &r.Fault}, r.Seed)
-	at := []Place{{Host: 0, Port: connectPort}, {Host: 0, Port: numberPort}}
+	at := []Place{{Port: connectPort}, {Port: numberPort}, {Port: sinkPort}}
 	r.network, err = NewNetwork(Config{Hosts: []Host{host}, Faults: []PacketFault{{Fault: r.fault, At: at}}, Seed: r.Seed})
 	if err != nil {
 		return err
@@ -115,21 +126,30 @@ func (r *shootingRange) open() (err error) {
 	return nil
 }
 
+var udpPorts = []uint16{echoPort, numberPort, syncPort, sinkPort, floodPort}
+
 func (r *shootingRange) serveUDP(at netip.Addr) error {
-	var conns []*net.UDPConn
-	for _, port := range []uint16{echoPort, numberPort, syncPort, sinkPort} {
+	conns := map[uint16]*net.UDPConn{}
+	for _, port := range udpPorts {
 		c, err := listenUDP(netip.AddrPortFrom(at, port))
 		if err != nil {
 			return err
 		}
-		conns = append(conns, c)
+		conns[port] = c
 	}
-	go answer(conns[0], func() {})
-	go r.sink(conns[3])
-	go answer(conns[2], func() {
+	go answer(conns[echoPort], func() {})
+	go flood(conns[floodPort])
+	go func() {
+		_ = arrivals(conns[sinkPort], func(a arrival) {
+			r.mu.Lock()
+			r.sunk = append(r.sunk, a)
+			r.mu.Unlock()
+		})
+	}()
+	go answer(conns[syncPort], func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		r.came = append(r.came, takeAll(conns[1], true)...)
+		r.came = append(r.came, takeAll(conns[numberPort], true)...)
 	})
 	return nil
 }
@@ -165,17 +185,37 @@ func (r *shootingRange) acceptAll(l net.Listener) {
 	}
 }
 
-// sink notes when datagrams come.
-func (r *shootingRange) sink(c *net.UDPConn) {
+// arrivals notes when datagrams come, until the socket fails.
+func arrivals(c net.Conn, note func(arrival)) error {
 	b := make([]byte, mtu)
 	for {
-		if _, _, err := c.ReadFromUDPAddrPort(b); err != nil {
+		if _, err := c.Read(b); err != nil {
+			return err
+		}
+		note(arrival{binary.BigEndian.Uint64(b), time.Now()})
+	}
+}
+
+// flood sends many datagrams to whoever asks for them.
+func flood(c *net.UDPConn) {
+	b := make([]byte, mtu)
+	for {
+		_, from, err := c.ReadFromUDPAddrPort(b)
+		if err != nil {
 			return
 		}
-		r.mu.Lock()
-		r.sunk = append(r.sunk, time.Now())
-		r.mu.Unlock()
+		for range binary.BigEndian.Uint64(b) {
+			_, _ = c.WriteToUDPAddrPort(b[:fullSize(from.Addr().Unmap())], from)
+		}
 	}
+}
+
+// fullSize returns how many bytes a datagram holds that fills a packet.
+func fullSize(to netip.Addr) int {
+	if to.Is6() {
+		return mtu - datagramHeader - 20
+	}
+	return mtu - datagramHeader
 }
 
 // answer sends every datagram back, after it has called before.
@@ -289,23 +329,22 @@ func (r *shootingRange) echoTime(to netip.Addr) (time.Duration, error) {
 // measureRate returns how fast the link lets full-sized datagrams through, in bits per second of IP packets:
 // as many as take so long are sent at once, and wait in its queue.
 func measureRate(r *shootingRange) (float64, error) {
+	count := uint64(float64(r.Link.Rate) / 8 / mtu * r.For.Seconds())
+	if r.Down {
+		return r.rateDown(count)
+	}
 	conn, err := r.dialUDP(sinkPort)
 	if err != nil {
 		return 0, err
 	}
 	defer conn.Close()
-	flush, err := r.dialUDP(syncPort)
-	if err != nil {
-		return 0, err
-	}
-	defer flush.Close()
-	b := make([]byte, mtu-datagramHeader)
-	for range int(float64(r.Link.Rate) / 8 / mtu * r.For.Seconds()) {
+	b := make([]byte, fullSize(r.addrs[0]))
+	for range count {
 		if _, err := conn.Write(b); err != nil {
 			return 0, err
 		}
 	}
-	if err := r.await(flush, 0); err != nil {
+	if err := r.flush(); err != nil {
 		return 0, err
 	}
 	r.mu.Lock()
@@ -313,9 +352,29 @@ func measureRate(r *shootingRange) (float64, error) {
 	return medianRate(r.sunk)
 }
 
+func (r *shootingRange) rateDown(count uint64) (float64, error) {
+	conn, err := r.dialUDP(floodPort)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close()
+	if _, err := conn.Write(binary.BigEndian.AppendUint64(nil, count)); err != nil {
+		return 0, err
+	}
+	var came []arrival
+	err = arrivals(conn, func(a arrival) {
+		came = append(came, a)
+		_ = conn.SetReadDeadline(time.Now().Add(time.Second)) // no later than that comes the next one
+	})
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return 0, err
+	}
+	return medianRate(came)
+}
+
 // medianRate returns the median of the rates of equal parts of a flow of full-sized datagrams: where a busy
 // machine stops the flow for a while, it hurts one part.
-func medianRate(came []time.Time) (float64, error) {
+func medianRate(came []arrival) (float64, error) {
 	const parts = 16
 	size := (len(came) - 1) / parts
 	if size < 1 {
@@ -323,11 +382,52 @@ func medianRate(came []time.Time) (float64, error) {
 	}
 	var rates []float64
 	for i := range parts {
-		took := came[(i+1)*size].Sub(came[i*size])
+		took := came[(i+1)*size].at.Sub(came[i*size].at)
 		rates = append(rates, float64(size)*mtu*8/took.Seconds())
 	}
 	slices.Sort(rates)
 	return rates[parts/2], nil
+}
+
+// measureDelays sends datagrams to the host one after the other and returns how long each took, in order of
+// their numbers. That includes both kernels, and the host's goroutine that waits for them.
+func measureDelays(r *shootingRange) ([]time.Duration, error) {
+	conn, err := r.dialUDP(sinkPort)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	sent := make([]time.Time, r.Count)
+	b := make([]byte, 8)
+	for i := range sent {
+		binary.BigEndian.PutUint64(b, uint64(i))
+		sent[i] = time.Now()
+		if _, err := conn.Write(b); err != nil {
+			return nil, err
+		}
+		time.Sleep(r.Every)
+	}
+	if err := r.flush(); err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	took := make([]time.Duration, len(r.sunk))
+	slices.SortFunc(r.sunk, func(a, b arrival) int { return cmp.Compare(a.number, b.number) })
+	for i, a := range r.sunk {
+		took[i] = a.at.Sub(sent[a.number])
+	}
+	return took, nil
+}
+
+// flush waits until all that was sent before has come, or is lost.
+func (r *shootingRange) flush() error {
+	conn, err := r.dialUDP(syncPort)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	return r.await(conn, 0)
 }
 
 // Datagrams are what became of numbered datagrams.
