@@ -76,6 +76,8 @@ type shootingRange struct {
 	sunk []arrival  // of the datagrams that came to sinkPort
 	came []uint64   // numbers of the datagrams that came to numberPort, up to the last answer of syncPort
 
+	failed error // of the host's own sockets
+
 	received atomic.Int64 // bytes that came to connectPort
 }
 
@@ -149,7 +151,8 @@ func (r *shootingRange) serveUDP(at netip.Addr) error {
 	go answer(conns[syncPort], func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		r.came = append(r.came, takeAll(conns[numberPort], true)...)
+		came, err := takeAll(conns[numberPort], true)
+		r.came, r.failed = append(r.came, came...), errors.Join(r.failed, err)
 	})
 	return nil
 }
@@ -233,25 +236,31 @@ func answer(c *net.UDPConn, before func()) {
 
 // takeAll takes what has come to a socket, without waiting for more, sends it back if that is wanted, and
 // returns the numbers.
-func takeAll(c syscall.Conn, back bool) (numbers []uint64) {
+func takeAll(c syscall.Conn, back bool) (numbers []uint64, err error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	b := make([]byte, mtu)
-	_ = raw.Read(func(fd uintptr) bool {
+	readErr := raw.Read(func(fd uintptr) bool {
 		for {
-			n, from, err := unix.Recvfrom(int(fd), b, unix.MSG_DONTWAIT)
+			var n int
+			var from unix.Sockaddr
+			n, from, err = unix.Recvfrom(int(fd), b, unix.MSG_DONTWAIT)
+			if errors.Is(err, unix.EAGAIN) {
+				err = nil // nothing is left
+				return true
+			}
+			if err == nil && back {
+				err = unix.Sendto(int(fd), b[:n], 0, from)
+			}
 			if err != nil {
-				return true // nothing is left
+				return true
 			}
 			numbers = append(numbers, binary.BigEndian.Uint64(b))
-			if back {
-				_ = unix.Sendto(int(fd), b[:n], 0, from)
-			}
 		}
 	})
-	return numbers
+	return numbers, errors.Join(err, readErr)
 }
 
 // Words for the ways of measuring a round trip.
@@ -471,13 +480,17 @@ func sendDatagrams(r *shootingRange) (d datagrams, err error) {
 		if err := r.await(flush, uint64(i)); err != nil {
 			return d, err
 		}
-		d.Back = append(d.Back, takeAll(conn.(*net.UDPConn), false)...)
+		back, err := takeAll(conn.(*net.UDPConn), false)
+		if err != nil {
+			return d, err
+		}
+		d.Back = append(d.Back, back...)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	d.Came, d.Bit = r.came, r.fault.Bit.Load()
-	if d.BadSums[0], err = badSums(); err != nil {
-		return d, err
+	if d.BadSums[0], err = badSums(); err != nil || r.failed != nil {
+		return d, errors.Join(err, r.failed)
 	}
 	err = r.network.OnClient(func() (err error) {
 		d.BadSums[1], err = badSums()
