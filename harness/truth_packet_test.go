@@ -211,13 +211,15 @@ var deviations = map[scenarios.Distribution]float64{
 	scenarios.DistributionPareto:  0.578,
 }
 
-// rateCheck times a transfer that a rate makes slow. A limiter may let a burst through at first.
+// rateCheck times a transfer that a rate makes slow: two seconds long, so that it cannot be taken for the work
+// of a busy machine. A limiter may let a burst through at first.
 func (t *town) rateCheck(s spot, down bool, rate scenarios.Rate) (c check, err error) {
-	const sustained = 0.8
+	const sustained, seconds = 0.8, 2
 	v, err := t.bulkVisit(s, down)
 	if err != nil {
 		return c, err
 	}
+	v.Requests = max(v.Requests, 1) * int(math.Ceil(seconds*float64(rate)/8/bulk))
 	return check{about: "rate", probe: s.visiting(v, enough), shows: func(g sighting) bool {
 		bytes := bulk * int64(v.Requests)
 		if down {
