@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -398,14 +399,22 @@ func medianRate(came []arrival) (float64, error) {
 	return rates[parts/2], nil
 }
 
+// A delayed is how long a datagram took.
+type delayed struct {
+	Took time.Duration
+	Calm bool // no bare timer woke late when it was sent or when it was due
+}
+
 // measureDelays sends datagrams to the host one after the other and returns how long each took, in order of
 // their numbers. That includes both kernels, and the host's goroutine that waits for them.
-func measureDelays(r *shootingRange) ([]time.Duration, error) {
+func measureDelays(r *shootingRange) ([]delayed, error) {
 	conn, err := r.dialUDP(sinkPort)
 	if err != nil {
 		return nil, err
 	}
 	defer conn.Close()
+	stop, stalled := make(chan struct{}), make(chan []stall)
+	go watch(stop, stalled)
 	sent := make([]time.Time, r.Count)
 	b := make([]byte, 8)
 	for i := range sent {
@@ -416,17 +425,50 @@ func measureDelays(r *shootingRange) ([]time.Duration, error) {
 		}
 		time.Sleep(r.Every)
 	}
-	if err := r.flush(); err != nil {
+	err = r.flush()
+	close(stop)
+	stalls := <-stalled
+	if err != nil {
 		return nil, err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	took := make([]time.Duration, len(r.sunk))
+	all := make([]delayed, len(r.sunk))
 	slices.SortFunc(r.sunk, func(a, b arrival) int { return cmp.Compare(a.number, b.number) })
 	for i, a := range r.sunk {
-		took[i] = a.at.Sub(sent[a.number])
+		begin := sent[a.number]
+		due := begin.Add(r.Fault.Delay)
+		calm := !slices.ContainsFunc(stalls, func(s stall) bool { return s.meets(begin, begin) || s.meets(due, a.at) })
+		all[i] = delayed{a.at.Sub(begin), calm}
 	}
-	return took, nil
+	return all, nil
+}
+
+// A stall is a time in which a bare timer woke late: the machine, not simrun, kept it from running.
+type stall struct{ from, to time.Time }
+
+// meets reports whether the stall has a moment in common with a span of time.
+func (s stall) meets(from, to time.Time) bool { return !s.to.Before(from) && !s.from.After(to) }
+
+// watch sleeps for a millisecond over and over, by the system call itself, and sends the stalls that it saw
+// when stop is closed.
+func watch(stop <-chan struct{}, stalled chan<- []stall) {
+	const nap, late = time.Millisecond, 300 * time.Microsecond
+	runtime.LockOSThread() // the thread ends with the goroutine
+	var all []stall
+	for {
+		select {
+		case <-stop:
+			stalled <- all
+			return
+		default:
+		}
+		begin, span := time.Now(), unix.NsecToTimespec(int64(nap))
+		_ = unix.Nanosleep(&span, nil) // a signal that ends it early does no harm
+		if now := time.Now(); now.Sub(begin) > nap+late {
+			all = append(all, stall{begin.Add(nap), now})
+		}
+	}
 }
 
 // flush waits until all that was sent before has come, or is lost.
