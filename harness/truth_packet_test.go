@@ -211,10 +211,10 @@ var deviations = map[scenarios.Distribution]float64{
 	scenarios.DistributionPareto:  0.578,
 }
 
-// rateCheck times a transfer that a rate makes slow: two seconds long, so that it cannot be taken for the work
-// of a busy machine. A limiter may let a burst through at first.
+// rateCheck times a transfer that a rate makes slow: a second long, which is more than the work of moving so
+// many bytes. A limiter may let a burst through at first.
 func (t *town) rateCheck(s spot, down bool, rate scenarios.Rate) (c check, err error) {
-	const sustained, seconds = 0.8, 2
+	const sustained, seconds = 0.8, 1
 	v, err := t.bulkVisit(s, down)
 	if err != nil {
 		return c, err

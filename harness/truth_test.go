@@ -68,11 +68,17 @@ func TestFaultsAreThere(t *testing.T) {
 		}
 		return probes
 	})
+	controls, voids := 0, 0
 	for _, s := range all {
 		t.Run(s.Name, func(t *testing.T) {
 			with, without := sightingsOf(t, cells[s.Name]), sightingsOf(t, cells[withoutFaults(s.Name)])
 			for i, c := range checks[s.Name] {
 				c.verify(t, with[i], without[i])
+				controls++
+				if !c.controlled(without[i]) {
+					voids++
+					t.Logf("%s: void, as the control shows it, too: %+v", c.about, without[i])
+				}
 			}
 			verifyShares(t, checks[s.Name], with, without)
 			for _, f := range cells[s.Name].Faults {
@@ -80,6 +86,7 @@ func TestFaultsAreThere(t *testing.T) {
 			}
 		})
 	}
+	assert.LessOrEqual(t, 20*voids, controls, "controls of %d in which the fault shows where there is none", controls)
 }
 
 // withoutFaults returns the name of the negative control of a scenario.
@@ -178,8 +185,12 @@ func (c *check) verify(t *testing.T, with, without []sighting) {
 	for _, s := range with {
 		assert.True(t, c.shows(s), "%s: a try does not show the fault: %+v", c.about, s)
 	}
-	// On a busy machine a try may look like a slow host, but not each of them.
-	assert.Less(t, count(without, c.shows), len(without), "%s: the fault shows where there is none: %+v", c.about, without)
+}
+
+// controlled reports whether a control shows that the world is well without the fault. On a busy machine some
+// tries look like those of a slow host. Where all do, that is about the machine, and rare.
+func (c *check) controlled(without []sighting) bool {
+	return c.absent || c.picks != nil || c.partly || count(without, c.shows) < len(without)
 }
 
 // void reports whether so many tries of a control show a fault that it measures the machine: a client knows a
