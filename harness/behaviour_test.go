@@ -22,10 +22,13 @@ import (
 // behaviours is the content of testdata/behaviours.yaml, which explains itself.
 type behaviours struct {
 	Rows    []behaviour
-	Missing []struct {
-		Needs string
-		IDs   []string
-	}
+	Missing []outOfReach
+}
+
+// outOfReach are rows that cannot be run, and why.
+type outOfReach struct {
+	Needs string
+	IDs   []string
 }
 
 // A Setting is one cell to run: settings of the go command, and what is wrong.
@@ -97,23 +100,35 @@ func TestBehavioursAreComplete(t *testing.T) {
 	for _, row := range all.Rows {
 		have = append(have, row.ID)
 	}
-	for _, m := range all.Missing {
+	checkComplete(t, "testdata/behaviours.ids", have, all.Missing)
+}
+
+// checkComplete checks that the rows of a table and those that are out of reach are all that there are.
+func checkComplete(t *testing.T, list string, have []string, missing []outOfReach) {
+	t.Helper()
+	for _, m := range missing {
 		assert.NotEmpty(t, m.Needs)
 		have = append(have, m.IDs...)
 	}
-	ids, err := os.ReadFile("testdata/behaviours.ids")
+	ids, err := os.ReadFile(list)
 	require.NoError(t, err)
 	assert.ElementsMatch(t, strings.Fields(string(ids)), have)
 }
 
 func readBehaviours(t *testing.T) *behaviours {
 	t.Helper()
-	f, err := os.Open("testdata/behaviours.yaml")
+	all := new(behaviours)
+	readTable(t, "testdata/behaviours.yaml", all)
+	return all
+}
+
+// readTable reads a YAML file that has the keys of table and no others.
+func readTable(t *testing.T, name string, table any) {
+	t.Helper()
+	f, err := os.Open(name)
 	require.NoError(t, err)
 	defer f.Close()
-	var all behaviours
-	require.NoError(t, yaml.NewDecoder(f, yaml.Strict()).Decode(&all))
-	return &all
+	require.NoError(t, yaml.NewDecoder(f, yaml.Strict()).Decode(table))
 }
 
 // scenarioName is an id in the form of the scenario language.

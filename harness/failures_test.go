@@ -1,12 +1,10 @@
 package harness
 
 import (
-	"os"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/goccy/go-yaml"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -18,10 +16,7 @@ import (
 // failures is the content of testdata/failures.yaml, which explains itself.
 type failures struct {
 	Rows    []failure
-	Missing []struct {
-		Needs string
-		IDs   []string
-	}
+	Missing []outOfReach
 }
 
 // A failure is an error line that users met, and a setting in which the go command prints it.
@@ -76,21 +71,12 @@ func TestFailuresAreComplete(t *testing.T) {
 		assert.Equal(t, row.Class == verdict.Hang, row.Line == "", row.ID)
 		have = append(append(have, row.ID), row.Also...)
 	}
-	for _, m := range all.Missing {
-		assert.NotEmpty(t, m.Needs)
-		have = append(have, m.IDs...)
-	}
-	ids, err := os.ReadFile("testdata/failures.ids")
-	require.NoError(t, err)
-	assert.ElementsMatch(t, strings.Fields(string(ids)), have)
+	checkComplete(t, "testdata/failures.ids", have, all.Missing)
 }
 
 func readFailures(t *testing.T) *failures {
 	t.Helper()
-	f, err := os.Open("testdata/failures.yaml")
-	require.NoError(t, err)
-	defer f.Close()
-	var all failures
-	require.NoError(t, yaml.NewDecoder(f, yaml.Strict()).Decode(&all))
-	return &all
+	all := new(failures)
+	readTable(t, "testdata/failures.yaml", all)
+	return all
 }
