@@ -176,6 +176,8 @@ type ending struct {
 // runCommand runs the cell's command on the client host, in a process group of its own, until it ends or
 // the deadline has come.
 func runCommand(n *lab.Network, s *spec) (ending, error) {
+	n.Begin()
+	begin := time.Now() // before the deadline is set, so that what reaches it has taken as long
 	ctx, cancel := context.WithTimeout(context.Background(), s.Timeout)
 	defer cancel()
 	output := lab.Ends{Size: maxStderr / 2}
@@ -185,8 +187,6 @@ func runCommand(n *lab.Network, s *spec) (ending, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // git outlives go else
 	cmd.WaitDelay = time.Second
-	n.Begin()
-	begin := time.Now()
 	if err := n.OnClient(cmd.Start); err != nil {
 		return ending{}, fmt.Errorf("start %s: %w", s.Command[0], err)
 	}
