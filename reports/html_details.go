@@ -13,7 +13,7 @@ import (
 // The bounds of the page. What goes beyond is counted, with the command that shows it.
 const (
 	mostDetails = 400     // cells with details
-	mostRows    = 6000    // rows of all waterfalls together, which make most of the page
+	mostRows    = 4000    // rows of all waterfalls together, which make most of the page
 	mostBars    = 40      // rows of a waterfall
 	mostText    = 4 << 10 // bytes of the output of a cell
 	mostLines   = 20      // hosts, leaks and the like of a cell
