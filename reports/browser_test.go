@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/runtime"
@@ -174,6 +176,14 @@ func TestPageInABrowser(t *testing.T) {
 	t.Run("is usable on a phone", func(t *testing.T) {
 		b.do(chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile))
 		assert.LessOrEqual(t, evaluate[int](b, `document.documentElement.scrollWidth`), 390, "the page itself never scrolls sideways")
+	})
+	t.Run("prints the names of the configs", func(t *testing.T) {
+		b.do(chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
+			_, err := cdp.Call(ctx, target, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: "print"})
+			return err
+		}))
+		assert.Positive(t, evaluate[int](b, `document.querySelector(".matrix thead th:nth-child(2) button").offsetHeight`))
+		assert.Zero(t, evaluate[int](b, `document.querySelector("nav").offsetHeight`))
 	})
 	b.checkQuiet()
 }
