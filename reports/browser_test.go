@@ -160,6 +160,10 @@ func TestPageInABrowser(t *testing.T) {
 		b.do(click)
 		assert.Equal(t, before, evaluate[string](b, rows))
 	})
+	t.Run("shows and says what became of a cell", func(t *testing.T) {
+		const sign = `getComputedStyle(document.querySelector("#cells-by-config td.k-hang a"), "::before").content`
+		assert.Equal(t, `"∞ " / "reached the deadline "`, evaluate[string](b, sign))
+	})
 	t.Run("unfolds a cell that is clicked", func(t *testing.T) {
 		const opened = `[...document.querySelectorAll("details.cell[open] summary")].map(s => s.innerText).join()`
 		require.Empty(t, evaluate[string](b, opened))
@@ -228,6 +232,8 @@ func TestALargePageIsUsableInABrowser(t *testing.T) {
 	assert.Len(t, evaluate[[]string](b, visibleRows), 100)
 	t.Logf("interactive after %.0f ms", evaluate[float64](b, `performance.timing.domInteractive - performance.timing.navigationStart`))
 	t.Logf("complete after %.0f ms", evaluate[float64](b, `performance.timing.domComplete - performance.timing.navigationStart`))
+	t.Logf("matrix shown in %.0f ms", evaluate[float64](b,
+		`(() => { const t = performance.now(); document.getElementById("matrix").scrollIntoView(); document.querySelector(".matrix td").getBoundingClientRect(); return performance.now() - t; })()`))
 	t.Logf("filtered in %.0f ms", evaluate[float64](b,
 		`(() => { const t = performance.now(); `+resetFilter+`; document.body.offsetHeight; return performance.now() - t; })()`))
 	b.checkQuiet()

@@ -248,12 +248,8 @@ func (d *details) views(run string) []detail {
 }
 
 func (d *details) view(c *record.Cell, run string) detail {
-	s := signs[c.Outcome]
-	if s.Sign == "" {
-		s = sign{"?", "error", string(c.Outcome)}
-	}
 	v := detail{
-		Name: CellName(d.run, c.Key), Sign: s, Time: resultText(c.Outcome, c.Seconds),
+		Name: CellName(d.run, c.Key), Sign: signOf(c.Outcome), Time: resultText(c.Outcome, c.Seconds),
 		Class: c.Class, Remedy: verdict.Remedy(c.Class), Note: c.Note, Broken: verdict.Broken(d.run, c),
 		Hosts: cutList(c.Hosts), Waiting: cutList(c.Waiting), Strays: cutList(c.Strays), Integrity: string(c.Integrity),
 		Shares: shares(c), End: secondsText(c.Seconds),

@@ -3,6 +3,7 @@ package reports
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/simrun/simrun/record"
@@ -30,11 +31,9 @@ type matrixRow struct {
 	Cells    []matrixCell
 }
 
-// A matrixCell is one entry of the matrix: how it looks, and in words.
+// A matrixCell is one entry of the matrix.
 type matrixCell struct {
-	Kind   string  // class of its look
-	Sign   string  // one character
-	Word   string  // what the sign means
+	Kind   string  // class of its look, which has the sign too: see signStyle
 	Text   string  // seconds and the like
 	Marks  string  // letters: see legend
 	Sort   float64 // seconds; what did not work comes behind what did
@@ -59,6 +58,30 @@ var signs = map[record.Outcome]sign{
 
 // unmetSign replaces that of what worked without having met its fault.
 var unmetSign = sign{"○", "unmet", "worked, but never met the fault"}
+
+// unknownSign is for outcomes that this version of simrun does not know.
+var unknownSign = sign{"?", "unknown", "unknown outcome"}
+
+// signOf returns the look of an outcome.
+func signOf(o record.Outcome) sign {
+	if s, ok := signs[o]; ok {
+		return s
+	}
+	return unknownSign
+}
+
+// signStyle is the style that puts the sign before each entry of the matrix, with its meaning for screen
+// readers (https://www.w3.org/TR/css-content-3/#alt). As elements, signs and meanings of ten thousand entries
+// would cost the browser a third of a second.
+func signStyle() string {
+	all := append(slices.Collect(maps.Values(signs)), unmetSign, unknownSign)
+	slices.SortFunc(all, func(a, b sign) int { return cmp.Compare(a.Kind, b.Kind) })
+	style := ""
+	for _, s := range all {
+		style += fmt.Sprintf(".matrix .k-%s a::before { content: \"%s \"; content: \"%[2]s \" / \"%s \"; }\n", s.Kind, s.Sign, s.Meaning)
+	}
+	return style
+}
 
 // The marks behind a cell.
 const (
@@ -142,16 +165,12 @@ func (p *page) addRow(name string, row matrixRow) {
 
 // matrixCell says how an entry looks.
 func (d *details) matrixCell(e Entry, key record.Key) matrixCell {
-	s, ok := signs[e.Outcome]
-	if !ok {
-		s = sign{"?", "error", string(e.Outcome)}
-	}
+	s := signOf(e.Outcome)
 	c := matrixCell{Unmet: e.Reps > 0 && e.Unexercised == e.Reps, Sort: float64(e.Median)}
 	if c.Unmet && e.Outcome == record.OK {
 		s = unmetSign
 	}
-	c.Sign, c.Kind, c.Word = s.Sign, s.Kind, s.Meaning
-	c.Text = entryText(e)
+	c.Kind, c.Text = s.Kind, entryText(e)
 	if e.Broken > 0 {
 		c.Marks = brokenMark
 	}

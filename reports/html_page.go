@@ -86,7 +86,7 @@ func newPage(results *record.Results, r *verdict.Ranking, name string) *page {
 	d := newDetails(run, results.Cells)
 	d.choose(answer, r, findings, table)
 	p := &page{
-		Policy: policy(script), Style: template.CSS(asset("report.css")), Script: template.JS(script),
+		Policy: policy(script), Style: template.CSS(asset("report.css") + signStyle()), Script: template.JS(script),
 		Run: run, RunName: name, Missing: missing(results),
 		Answer: answer, Fails: d.links(answer.Fails), Rules: ruleTexts(r),
 		Unranked: r.Unranked, LeftOut: r.LeftOut,
