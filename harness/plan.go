@@ -108,6 +108,7 @@ func header(o Options) record.Run {
 		h.Scenarios = append(h.Scenarios, describe(s))
 	}
 	h.Private = privateHosts(o.Scenarios)
+	h.RTTs = requestedRTTs(o.Scenarios)
 	for _, c := range o.Configs {
 		h.Configs = append(h.Configs, record.Config{Name: c.Name, About: c.About, Env: c.Env})
 	}
@@ -126,6 +127,20 @@ func privateHosts(all []*scenarios.Scenario) []string {
 		}
 	}
 	return names
+}
+
+// requestedRTTs returns the round trips of all worlds' hosts, each once.
+func requestedRTTs(all []*scenarios.Scenario) []record.RTT {
+	var rtts []record.RTT
+	for _, s := range all {
+		for _, h := range s.World.Hosts {
+			r := record.RTT{World: s.World.Name, Host: h.Name, RTT: seconds(h.Link.RTT)}
+			if !slices.Contains(rtts, r) {
+				rtts = append(rtts, r)
+			}
+		}
+	}
+	return rtts
 }
 
 func describe(s *scenarios.Scenario) record.Scenario {

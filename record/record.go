@@ -39,6 +39,7 @@ type Run struct {
 	Projects  []Project         `json:"projects"`
 	Input     Input             `json:"input,omitzero"`
 	Private   []string          `json:"private,omitempty"` // hosts of the worlds that may know the private modules
+	RTTs      []RTT             `json:"rtts,omitempty"`    // of the worlds' hosts
 }
 
 // Input is what the user told simrun to make a run of. It is what repeating a cell takes.
@@ -48,6 +49,13 @@ type Input struct {
 	Project string            `json:"project,omitempty"` // of --project; empty: the first one
 	Vars    map[string]string `json:"vars,omitempty"`    // of --var
 	Go      string            `json:"go,omitempty"`      // of --go; empty: the one on PATH
+}
+
+// An RTT is the round trip between the client and a host that a world requests.
+type RTT struct {
+	World string  `json:"world"`
+	Host  string  `json:"host"`
+	RTT   Seconds `json:"rtt"`
 }
 
 // Host is the machine that a run was made on.

@@ -241,8 +241,25 @@ func truth(results *record.Results, t *Table) []fact {
 	if len(setup) > 0 {
 		facts = append(facts, fact{"median set-up of a lab", secondsText(median(setup))})
 	}
-	return facts
+	return append(facts, fact{"round trips, against those requested", deliveryText(verdict.Deliveries(run, results.Cells))})
 }
+
+// deliveryText says how far the round trips of a run were from those that its worlds request.
+func deliveryText(all []verdict.Delivery) string {
+	if len(all) == 0 {
+		return "not known: this run has no cell in which nothing was wrong"
+	}
+	handshakes := 0
+	for _, d := range all {
+		handshakes += d.Handshakes
+	}
+	slices.SortFunc(all, func(a, b verdict.Delivery) int { return cmp.Compare(a.Excess(), b.Excess()) })
+	middle, worst := &all[len(all)/2], &all[len(all)-1]
+	return fmt.Sprintf("%s in cells without faults, to %s: the median of a host was longer by %s, and by %s for the worst, %s in %s (%s requested)",
+		count(handshakes, "handshake"), count(len(all), "host"), millis(middle.Excess()), millis(worst.Excess()), worst.Host, worst.World, millis(worst.RTT.RTT))
+}
+
+func millis(s record.Seconds) string { return fmt.Sprintf("%.1f ms", 1000*float64(s)) }
 
 // pressure is how much longer than its set-up and its command a cell may take on a machine that has CPU to
 // spare.
