@@ -110,9 +110,21 @@ func header(o Options) record.Run {
 	h.Private = privateHosts(o.Scenarios)
 	h.RTTs = requestedRTTs(o.Scenarios)
 	for _, c := range o.Configs {
-		h.Configs = append(h.Configs, record.Config{Name: c.Name, About: c.About, Env: c.Env})
+		h.Configs = append(h.Configs, record.Config{Name: c.Name, About: c.About, Env: c.Env, Also: besideEnv(c), Where: c.Pos.String()})
 	}
 	return h
+}
+
+// besideEnv names what a config has beside environment variables.
+func besideEnv(c *scenarios.Config) []string {
+	var also []string
+	if c.Netrc != "" {
+		also = append(also, "a ~/.netrc")
+	}
+	if c.GitConfig != "" {
+		also = append(also, "a ~/.gitconfig")
+	}
+	return also
 }
 
 // privateHosts returns the hosts that may see private modules: those of a world that are marked so, and

@@ -104,6 +104,8 @@ type Config struct {
 	Name  string            `json:"name"`
 	About string            `json:"about,omitempty"`
 	Env   map[string]string `json:"env"`
+	Also  []string          `json:"also,omitempty"`  // what it has beside Env, such as "a ~/.netrc"; never the content, which may be secret
+	Where string            `json:"where,omitempty"` // file:line:column
 }
 
 // A Project is what a report needs to know of a project.

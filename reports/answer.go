@@ -16,7 +16,7 @@ type Answer struct {
 	Config   string       // the recommended one; "" if there is none
 	About    string       // what its author says of it
 	Settings []string     // shell commands that put it into force; none if it sets nothing
-	Why      []string     // two sentences; if nothing is recommended, one that says why
+	Why      []string     // two sentences, or three if Settings are not all; if nothing is recommended, one that says why
 	Fails    []record.Key // cells that it did not survive, one per situation
 }
 
@@ -26,13 +26,13 @@ func NewAnswer(run *record.Run, r *verdict.Ranking) Answer {
 	if best == nil {
 		return Answer{Why: []string{noAnswer(r)}}
 	}
-	a := Answer{Config: best.Config, Fails: best.Failed}
+	a := Answer{Config: best.Config, Fails: best.Failed, Why: []string{howItDid(r, best), whyNotTheNext(r, best)}}
 	for _, c := range run.Configs {
 		if c.Name == best.Config {
 			a.About, a.Settings = c.About, Settings(c)
+			a.Why = append(a.Why, alsoTakes(c)...)
 		}
 	}
-	a.Why = []string{howItDid(r, best), whyNotTheNext(r, best)}
 	return a
 }
 
@@ -133,6 +133,14 @@ func Settings(c record.Config) []string {
 		lines = append(lines, "export "+strings.Join(exported, " "))
 	}
 	return lines
+}
+
+// alsoTakes says in a sentence, or none, what a config needs beside its Settings.
+func alsoTakes(c record.Config) []string {
+	if len(c.Also) == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("It also takes %s: see %s.", strings.Join(c.Also, " and "), c.Where)}
 }
 
 // shellSafe are the characters, beside letters and digits, that no POSIX shell gives a meaning inside a word.

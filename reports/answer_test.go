@@ -31,6 +31,7 @@ func TestAnswerNamesTheConfigAndWhatItDoesNotSurvive(t *testing.T) {
 	run, _ := small()
 	run.Scenarios[1].Faults = []string{"goproxy.cn packet loss=100%"}
 	run.Configs = run.Configs[:2]
+	run.Configs[0].Also, run.Configs[0].Where = []string{"a ~/.netrc", "a ~/.gitconfig"}, "ours.yaml:3:5"
 	a := NewAnswer(&run, verdict.Rank(&run, []record.Cell{
 		cell("all-well", "cn-comma", record.OK, 1),
 		cell("all-well", "cn-pipe", record.OK, 1),
@@ -42,6 +43,7 @@ func TestAnswerNamesTheConfigAndWhatItDoesNotSurvive(t *testing.T) {
 		"It worked in 1 of 2 situations, 50 % by weight; faults cost it 1.00s on average, no private path leaked, " +
 			"and all that was used was verified.",
 		"No other config that can be recommended is as good by every criterion.",
+		"It also takes a ~/.netrc and a ~/.gitconfig: see ours.yaml:3:5.",
 	}, a.Why)
 	assert.Len(t, a.Fails, 1)
 }

@@ -47,6 +47,7 @@ type standingRow struct {
 	Mark      string // the same as one character
 	About     string
 	Settings  []string
+	Also      []string // what it takes beside them
 	Harm      []string // why it is disqualified
 	Dominance []dominanceView
 	Others    []string // further configs that dominate it
@@ -155,7 +156,8 @@ func standingRows(run *record.Run, r *verdict.Ranking, d *details) []standingRow
 	var rows []standingRow
 	for i := range r.Standings {
 		s := &r.Standings[i]
-		row := standingRow{Standing: s, Rank: i + 1, About: configs[s.Config].About, Settings: Settings(configs[s.Config])}
+		c := configs[s.Config]
+		row := standingRow{Standing: s, Rank: i + 1, About: c.About, Settings: Settings(c), Also: alsoTakes(c)}
 		row.Verdict, row.Mark = verdictOf(r, s)
 		for _, c := range s.Disqualifiers() {
 			row.Harm = append(row.Harm, string(c))
