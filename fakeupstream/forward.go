@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -20,7 +21,8 @@ import (
 // Its fields must not be changed once it serves.
 type ForwardProxy struct {
 	// Dial opens the connection to the host that a client asks for. Nil means a net.Dialer.
-	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	// An error that is a [Refusal] says what to answer.
+	Dial Dial
 
 	// OnTunnel is called for each connection that Dial opened, before anything goes through it, from many
 	// goroutines at once. Nil means nobody wants to know.
@@ -34,7 +36,7 @@ type Tunnel struct {
 	Target string         // host:port as the client wrote it
 }
 
-// ServeHTTP answers 502 with the reason as text if the target cannot be reached.
+// ServeHTTP answers 502 with the reason as text if the target cannot be reached, or as a [Refusal] says.
 // A tunnel passes on the end of either direction by itself, and is closed when both have ended, when
 // either fails, or when the request's context ends; see [http.Server.BaseContext], because
 // [http.Server.Close] knows nothing of tunnels. ServeHTTP returns when the tunnel is closed.
@@ -89,11 +91,14 @@ func (p *ForwardProxy) connect(w http.ResponseWriter, r *http.Request) {
 	}
 	defer client.Close()
 	client.SetDeadline(time.Time{}) // the server's own deadlines are not for tunnels
-	if _, err := io.WriteString(client, "HTTP/1.1 200 Connection established\r\n\r\n"); err != nil {
+	if _, err := io.WriteString(client, established); err != nil {
 		return
 	}
 	tunnel(r.Context(), client, readAhead(client, buffered.Reader), upstream)
 }
+
+// established is the answer to a CONNECT that opens a tunnel.
+const established = "HTTP/1.1 200 Connection established\r\n\r\n"
 
 // readAhead returns what a client sends, beginning with what the server has already read of it. Only that
 // part may be read through buffered: at the end of the connection it would cancel the request's context,
@@ -148,5 +153,10 @@ func (p *ForwardProxy) forward(w http.ResponseWriter, r *http.Request) {
 }
 
 func badGateway(w http.ResponseWriter, r *http.Request, err error) {
+	var refusal *Refusal
+	if errors.As(err, &refusal) {
+		http.Error(w, refusal.Reason, refusal.Status)
+		return
+	}
 	http.Error(w, fmt.Sprintf("cannot reach %s: %v", r.Host, err), http.StatusBadGateway)
 }

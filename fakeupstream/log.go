@@ -72,11 +72,16 @@ func (l *Log) begin(r *http.Request) *Request {
 	if r.Method == http.MethodConnect {
 		entry.Path = r.RequestURI
 	}
+	l.add(entry)
+	return entry
+}
+
+// add appends a request that begins now.
+func (l *Log) add(entry *Request) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	entry.Start = l.now() // under the lock, so that the log is in the order of time
 	l.requests = append(l.requests, entry)
-	return entry
 }
 
 func (l *Log) now() time.Time {

@@ -161,14 +161,13 @@ func (in *internet) serveHosts() error {
 	open := map[uint16]bool{}
 	for i := range in.world.Hosts {
 		h := &in.world.Hosts[i]
-		handler, err := in.handler(h)
+		server, err := in.server(i)
 		if err != nil {
 			return err
 		}
-		handler = in.log.Observe(in.httpFaults(handler, i))
 		for _, port := range h.Ports() {
 			open[port] = true
-			in.addService(h, i, port, handler)
+			in.addService(h, i, port, server)
 		}
 	}
 	for port := range open {
@@ -181,10 +180,10 @@ func (in *internet) serveHosts() error {
 	return nil
 }
 
-func (in *internet) addService(h *scenarios.Host, i int, port uint16, handler http.Handler) {
+func (in *internet) addService(h *scenarios.Host, i int, port uint16, server acceptor) {
 	addr := fmt.Sprintf("%s:%d", h.Name, port)
 	s := &service{host: h, addr: addr, secure: h.Secure(port), stream: in.network.NewStreamLink(addr, in.seed, in.streamFaults(i))}
-	s.start = sync.OnceValue(func() *connQueue { return in.serve(s, handler, i) })
+	s.start = sync.OnceValue(func() *connQueue { return in.serve(s, server, i) })
 	for _, a := range in.hosts[in.index[h.Name]].Addrs {
 		in.byAddr[netip.AddrPortFrom(a, port)] = s
 	}
@@ -220,10 +219,24 @@ func unmapped(a net.Addr) netip.AddrPort {
 	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }
 
-// serve starts the HTTP server of a service of host number i of the world.
-func (in *internet) serve(s *service, handler http.Handler, i int) *connQueue {
+// An acceptor serves the connections that a listener accepts.
+type acceptor interface{ Serve(net.Listener) error }
+
+// server returns what answers at host number i of the world.
+func (in *internet) server(i int) (acceptor, error) {
+	if in.world.Hosts[i].Role == scenarios.RoleSOCKSProxy {
+		return in.socksProxy(i)
+	}
+	handler, err := in.handler(i)
+	if err != nil {
+		return nil, err
+	}
+	return &http.Server{Handler: in.log.Observe(in.httpFaults(handler, i)), ErrorLog: log.New(serverLog{in}, "", 0)}, nil
+}
+
+// serve starts the server of a service of host number i of the world.
+func (in *internet) serve(s *service, server acceptor, i int) *connQueue {
 	q := &connQueue{conns: make(chan net.Conn, 64), addr: s.addr}
-	server := &http.Server{Handler: handler, ErrorLog: log.New(serverLog{in}, "", 0)}
 	if !s.secure {
 		go server.Serve(q)
 		return q
@@ -233,14 +246,13 @@ func (in *internet) serve(s *service, handler http.Handler, i int) *connQueue {
 	if err != nil {
 		in.fail(fmt.Errorf("certificate of %s: %w", s.addr, err))
 	}
-	config := &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2", "http/1.1"},
+	config := &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: protocols(s.host),
 		KeyLogWriter: in.network.KeyLog()}
 	if faults := in.tlsFaults(i); len(faults) > 0 {
 		go server.Serve(fakeupstream.NewTLSListener(q, config, faults...))
 		return q
 	}
-	server.TLSConfig = config
-	go server.ServeTLS(q, "", "")
+	go server.Serve(tls.NewListener(q, config))
 	return q
 }
 
@@ -271,8 +283,17 @@ type hostAddr string
 func (hostAddr) Network() string  { return "tcp" }
 func (a hostAddr) String() string { return string(a) }
 
-// handler returns the honest server of a host's role.
-func (in *internet) handler(h *scenarios.Host) (http.Handler, error) {
+// protocols returns what a host announces in its TLS handshakes. CONNECT is of HTTP/1.1 here, as nearly everywhere.
+func protocols(h *scenarios.Host) []string {
+	if h.Role == scenarios.RoleHTTPSProxy {
+		return []string{"http/1.1"}
+	}
+	return []string{"h2", "http/1.1"}
+}
+
+// handler returns the honest HTTP server of the role of host number i of the world.
+func (in *internet) handler(i int) (http.Handler, error) {
+	h := &in.world.Hosts[i]
 	switch h.Role {
 	case scenarios.RoleModuleProxy:
 		return in.moduleProxy(h)
@@ -280,13 +301,8 @@ func (in *internet) handler(h *scenarios.Host) (http.Handler, error) {
 		return in.lazily(func() (http.Handler, error) { return in.checksumDB(h.Name) }), nil
 	case scenarios.RoleVCS:
 		return &fakeupstream.VCS{Dir: in.universe.Git}, nil
-	case scenarios.RoleForwardProxy:
-		n := len(in.forwardProxies)
-		in.forwardProxies = append(in.forwardProxies, h.Name)
-		if err := in.network.AddEgress(n); err != nil {
-			return nil, err
-		}
-		return &fakeupstream.ForwardProxy{Dial: in.dialer(n)}, nil
+	case scenarios.RoleForwardProxy, scenarios.RoleHTTPSProxy:
+		return in.forwardProxy(i)
 	}
 	return nil, fmt.Errorf("host %s has the role %q, which nothing plays", h.Name, h.Role)
 }

@@ -133,7 +133,7 @@ func privateHosts(all []*scenarios.Scenario) []string {
 	var names []string
 	for _, s := range all {
 		for _, h := range s.World.Hosts {
-			if (h.Private || h.Role == scenarios.RoleForwardProxy) && !slices.Contains(names, h.Name) {
+			if (h.Private || h.IsForwardProxy()) && !slices.Contains(names, h.Name) {
 				names = append(names, h.Name)
 			}
 		}

@@ -50,15 +50,16 @@ type visit struct {
 	Method    string
 	Target    string // of the request line
 	Host      string
-	Padding   int  // bytes of a header that nobody reads
-	Requests  int  // the same request so often, all sent at once; 0 means once
-	Classic   bool // no post-quantum key exchange, whose ClientHello is longer than a packet
-	ToEOF     bool // ask for the end of the connection, and wait for it
+	Padding   int      // bytes of a header that nobody reads
+	Requests  int      // the same request so often, all sent at once; 0 means once
+	Classic   bool     // no post-quantum key exchange, whose ClientHello is longer than a packet
+	ToEOF     bool     // ask for the end of the connection, and wait for it
+	Through   *passage `json:",omitempty"` // a forward proxy; nil: none
 }
 
 // A sighting is what one try of a probe saw. Times are since the try's start; zero: it did not come to that.
 type sighting struct {
-	Failed string `json:",omitempty"` // stage at which it failed: connect, tls, ask, answer, body, eof
+	Failed string `json:",omitempty"` // stage at which it failed: connect, tunnel, tls, ask, answer, body, eof
 	Err    string `json:",omitempty"` // name of the errno, "timeout", "EOF", or text
 
 	Connected time.Duration `json:",omitempty"`
@@ -67,6 +68,8 @@ type sighting struct {
 	Ended     time.Duration `json:",omitempty"` // the last body was there
 	EOF       time.Duration `json:",omitempty"`
 
+	Passage    int    `json:",omitempty"` // status of the answer to CONNECT, or what SOCKS has for it
+	Challenge  string `json:",omitempty"` // Proxy-Authenticate header of that answer
 	Status     int    `json:",omitempty"`
 	RetryAfter string `json:",omitempty"`
 	Text       string `json:",omitempty"` // beginning of the last body
@@ -287,8 +290,16 @@ func tcpBadSums() int {
 // make makes the visit over a connection.
 func (v *visit) make(wire *countingConn, begin time.Time, s *sighting) {
 	var conn net.Conn = wire
+	if v.Through != nil {
+		far, err := v.Through.open(wire, s)
+		if err != nil {
+			s.fail("tunnel", err)
+			return
+		}
+		conn = far
+	}
 	if v.TLS != "" {
-		secure, err := v.secure(wire, s)
+		secure, err := v.secure(conn, s)
 		if err != nil {
 			s.fail("tls", err)
 			return

@@ -36,6 +36,9 @@ func (f flaw) name() string { return string(f.kind) + " " + f.host }
 func flaws(s *scenarios.Scenario) (all []flaw) {
 	for i := range s.Faults {
 		f := &s.Faults[i]
+		if f.Forward != nil {
+			all = append(all, interceptions(f, s.World)...)
+		}
 		if f.TLS == nil || f.TLS.Certificate == "" {
 			continue
 		}

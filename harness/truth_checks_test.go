@@ -92,6 +92,9 @@ func (t *town) visit(s spot, method, glob string) (visit, error) {
 		if s.host.Secure(s.addr.Port()) {
 			v.TLS, v.Certified = s.name, s.name
 		}
+		if s.host.Role == scenarios.RoleSOCKSProxy {
+			v = t.socksVisit(s, v)
+		}
 		return v, nil
 	}
 	return visit{}, fmt.Errorf("a %s has nothing that matches %q", s.host.Role, glob)
@@ -125,7 +128,7 @@ func (t *town) targets(h *scenarios.Host) []string {
 		return append([]string{"/latest"}, t.lookups("")...)
 	case scenarios.RoleVCS:
 		return t.repositories(h.Name, "")
-	case scenarios.RoleForwardProxy:
+	case scenarios.RoleForwardProxy, scenarios.RoleHTTPSProxy, scenarios.RoleSOCKSProxy:
 		for _, far := range t.world.Hosts {
 			if far.Role == scenarios.RoleVCS {
 				return t.repositories(far.Name, "http://"+far.Name)

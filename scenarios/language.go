@@ -31,7 +31,8 @@ var (
 	weightValue       = scalar[float64]{parse: parseWeight, shape: shape{"type": "number", "exclusiveMinimum": 0}}
 	wholeSecondsValue = scalar[time.Duration]{parse: parseWholeSeconds, shape: durationValue.shape}
 
-	roleValue    = oneOf("role", RoleModuleProxy, RoleChecksumDB, RoleVCS, RoleForwardProxy)
+	roleValue = oneOf("role", RoleModuleProxy, RoleChecksumDB, RoleVCS, RoleForwardProxy,
+		RoleHTTPSProxy, RoleSOCKSProxy)
 	familyValue  = oneOf("family", FamilyDual, FamilyIPv4, FamilyIPv6)
 	outcomeValue = oneOf("outcome", "ok", "error", "hang")
 )
@@ -111,20 +112,21 @@ func scenarioFields(s *Scenario) fields {
 
 func faultFields(f *Fault) fields {
 	return fields{
-		"host":   set(&f.Target.Pattern, textValue), // required but for `client:`, see checkLayer
-		"from":   set(&f.From, durationValue),
-		"until":  set(&f.Until, durationValue),
-		"every":  set(&f.Every, durationValue),
-		"for":    set(&f.For, durationValue),
-		"first":  set(&f.First, whole("of the connections, queries or requests", 1, 1_000_000)),
-		"nth":    set(&f.Nth, whole("each so-manieth", 1, 1_000_000)),
-		"share":  set(&f.Share, shareValue),
-		"packet": setMapping(&f.Packet, "a packet fault", packetFields, checkPacket),
-		"stream": streamField(f),
-		"dns":    setMapping(&f.DNS, "a dns fault", dnsFields, checkDNS),
-		"tls":    setMapping(&f.TLS, "a tls fault", tlsFields, checkTLS),
-		"http":   setMapping(&f.HTTP, "an http fault", httpFields, checkHTTP),
-		"client": setMapping(&f.Client, "a client fault", clientFields, checkClient),
+		"host":    set(&f.Target.Pattern, textValue), // required but for `client:`, see checkLayer
+		"from":    set(&f.From, durationValue),
+		"until":   set(&f.Until, durationValue),
+		"every":   set(&f.Every, durationValue),
+		"for":     set(&f.For, durationValue),
+		"first":   set(&f.First, whole("of the connections, queries or requests", 1, 1_000_000)),
+		"nth":     set(&f.Nth, whole("each so-manieth", 1, 1_000_000)),
+		"share":   set(&f.Share, shareValue),
+		"packet":  setMapping(&f.Packet, "a packet fault", packetFields, checkPacket),
+		"stream":  streamField(f),
+		"dns":     setMapping(&f.DNS, "a dns fault", dnsFields, checkDNS),
+		"tls":     setMapping(&f.TLS, "a tls fault", tlsFields, checkTLS),
+		"http":    setMapping(&f.HTTP, "an http fault", httpFields, checkHTTP),
+		"forward": setMapping(&f.Forward, "a forward fault", forwardFields, checkForward),
+		"client":  setMapping(&f.Client, "a client fault", clientFields, checkClient),
 	}
 }
 

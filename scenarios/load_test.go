@@ -62,7 +62,7 @@ func TestBuiltinScenarios(t *testing.T) {
 		assert.NotEmpty(t, s.About, s.Name)
 		assert.Equal(t, s.Name+".yaml", filepath.Base(s.Pos.File))
 	}
-	assert.Equal(t, map[string]bool{"packet": true, "stream": true, "dns": true, "tls": true, "http": true, "client": true}, layers)
+	assert.Equal(t, map[string]bool{"packet": true, "stream": true, "dns": true, "tls": true, "http": true, "forward": true, "client": true}, layers)
 }
 
 // TestFolderIsBuiltin checks that nothing in this folder is left out of the binary.

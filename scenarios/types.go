@@ -36,12 +36,24 @@ func (h *Host) Ports() []uint16 {
 		return []uint16{uint16(h.Port)}
 	case h.Role == RoleForwardProxy:
 		return []uint16{8080}
+	case h.Role == RoleHTTPSProxy:
+		return []uint16{443}
+	case h.Role == RoleSOCKSProxy:
+		return []uint16{1080}
 	}
 	return []uint16{443, 80}
 }
 
 // Secure reports whether a port of the host speaks TLS.
-func (h *Host) Secure(port uint16) bool { return h.Role != RoleForwardProxy && port != 80 }
+func (h *Host) Secure(port uint16) bool {
+	switch h.Role {
+	case RoleHTTPSProxy:
+		return true
+	case RoleForwardProxy, RoleSOCKSProxy:
+		return false
+	}
+	return port != 80
+}
 
 // A Role says what kind of server a host is.
 type Role string
@@ -52,6 +64,8 @@ const (
 	RoleChecksumDB   Role = "checksum-db"   // the checksum database, https://go.dev/design/25530-sumdb
 	RoleVCS          Role = "vcs"           // ?go-get=1 pages and git over HTTP
 	RoleForwardProxy Role = "forward-proxy" // an HTTP proxy with CONNECT; port 8080 unless the key names another
+	RoleHTTPSProxy   Role = "https-proxy"   // the same, spoken to over TLS; port 443
+	RoleSOCKSProxy   Role = "socks-proxy"   // a proxy of SOCKS version 5 (RFC 1928); port 1080
 )
 
 // A Family is the set of address families that a host has addresses of.
@@ -102,7 +116,7 @@ type Scenario struct {
 }
 
 // A Fault is one thing that is wrong, at one place, at one layer.
-// Exactly one of Packet, Stream, DNS, TLS, HTTP and Client is set.
+// Exactly one of Packet, Stream, DNS, TLS, HTTP, Forward and Client is set.
 type Fault struct {
 	Target Target
 	From   time.Duration // from the start of the go command
@@ -115,12 +129,13 @@ type Fault struct {
 	Nth   int      // only each so-manieth; 0 means each
 	Share Fraction // only so many of them, drawn at random; 0 means all
 
-	Packet *PacketFault
-	Stream *StreamFault
-	DNS    *DNSFault
-	TLS    *TLSFault
-	HTTP   *HTTPFault
-	Client *ClientFault // has no Target, and no time line
+	Packet  *PacketFault
+	Stream  *StreamFault
+	DNS     *DNSFault
+	TLS     *TLSFault
+	HTTP    *HTTPFault
+	Forward *ForwardFault
+	Client  *ClientFault // has no Target, and no time line
 
 	Pos Position
 }
@@ -150,6 +165,8 @@ func (f *Fault) Layer() string {
 		return "tls"
 	case f.HTTP != nil:
 		return "http"
+	case f.Forward != nil:
+		return "forward"
 	case f.Client != nil:
 		return "client"
 	}

@@ -270,7 +270,7 @@ func (f *flow) arrives(p packet, now time.Duration) {
 		f.established = now
 	}
 	f.bytesDown += int64(len(p.payload))
-	if len(p.payload) > 0 && f.stream.connect && f.tunnel == 0 {
+	if len(p.payload) > 0 && (f.stream.connect && f.tunnel == 0 || f.stream.socks) {
 		f.tunnel = now
 	}
 	f.closes(p, now)
@@ -290,7 +290,8 @@ func (f *flow) closes(p packet, now time.Duration) {
 type clientStream struct {
 	next    uint32 // sequence number of the next byte in order
 	started bool
-	connect bool // it began with CONNECT
+	connect bool // it began with CONNECT, or as SOCKS
+	socks   bool // it has said nothing yet but what is meant for a SOCKS proxy: RFC 1928 and RFC 1929
 	tls     bool
 	secured bool
 	header  []byte // the part of a TLS record header that is there
@@ -315,11 +316,16 @@ func (s *clientStream) feed(p packet, tunnelled bool) bool {
 
 // begin looks at the first bytes of the stream, or of what is tunnelled in it.
 func (s *clientStream) begin(b []byte) {
-	const handshake = 22 // RFC 8446 section 5.1
+	const (
+		handshake = 22 // RFC 8446 section 5.1
+		socks     = 5  // and below it, the version of the negotiation of RFC 1929
+	)
 	s.tls = b[0] == handshake
 	if !s.started {
-		s.connect = len(b) >= 8 && string(b[:8]) == "CONNECT "
+		s.socks = b[0] == socks
+		s.connect = s.socks || len(b) >= 8 && string(b[:8]) == "CONNECT "
 	}
+	s.socks = s.socks && b[0] <= socks
 	s.started = true
 }
 

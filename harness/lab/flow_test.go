@@ -107,6 +107,19 @@ func TestClientStreamFindsTheEndOfTheHandshake(t *testing.T) {
 	}
 }
 
+func TestClientStreamFindsTLSBehindSOCKS(t *testing.T) {
+	stream := tlsBytes(t, tls.VersionTLS13)
+	direct := clientStream{}
+	end := feedAll(&direct, false, bytewise(stream)...)
+	var s clientStream
+	words := [][]byte{[]byte("\x05\x02\x00\x02"), []byte("\x01\x05alice\x01x"), []byte("\x05\x01\x00\x03\x06a.test\x01\xbb")}
+	require.Equal(t, -1, feedAll(&s, false, words[0]))
+	require.Equal(t, -1, feedAll(&s, true, words[1:]...))
+	assert.Equal(t, []bool{true, true, false}, []bool{s.connect, s.socks, s.tls})
+	assert.Equal(t, end, feedAll(&s, true, bytewise(stream)...))
+	assert.False(t, s.socks, "what follows is the tunnel")
+}
+
 func bytewise(b []byte) (segments [][]byte) {
 	for i := range b {
 		segments = append(segments, b[i:i+1])
