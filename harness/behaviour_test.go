@@ -42,6 +42,9 @@ type Setting struct {
 	Env       map[string]string
 	Netrc     string
 	GitConfig string
+	Cache     string           // as in a config
+	Retry     map[string]any   // as in a config
+	Parallel  int              // as in a project
 	Faults    []map[string]any // as in a scenario file
 	Deadline  string           // empty means shortDeadline for a behaviour that hangs, else longDeadline
 }
@@ -151,7 +154,7 @@ func planSettings(t *testing.T, rows []Setting) *Plan {
 	t.Helper()
 	g, err := FindGo(t.Context(), "")
 	require.NoError(t, err)
-	o := Options{Go: g, Vars: g.Vars(), Jobs: runtime.NumCPU(), Seed: 1}
+	o := Options{Go: g, Vars: g.Vars(), Jobs: runtime.NumCPU(), Seed: 1, CacheDir: t.TempDir()}
 	lib := loadSettings(t, rows, o.Vars)
 	o.Scenarios, o.Configs = lib.Scenarios, lib.Configs
 	p := &Plan{options: o, header: header(o)}
@@ -161,7 +164,7 @@ func planSettings(t *testing.T, rows []Setting) *Plan {
 		row := &rows[i]
 		u := universes[row.Project]
 		require.NotNil(t, u, "%s: no project %q", row.ID, row.Project)
-		project := &scenarios.Project{Name: row.Project, Run: row.Run}
+		project := &scenarios.Project{Name: row.Project, Run: row.Run, Parallel: row.Parallel}
 		p.describeProject(project, u)
 		p.add(0, s, project, lib.Configs[i], shared.over(t, u, s, project))
 		p.cells[i].spec.Timeout = row.timeout(t)
@@ -180,7 +183,9 @@ func (s *stages) over(t *testing.T, u *fakeupstream.Universe, scenario *scenario
 	require.NoError(t, err)
 	command, err := s.options.Go.command(project, u)
 	require.NoError(t, err)
-	return &stage{k, trees, u, command}
+	warm, err := s.warmCache(t.Context(), project, u)
+	require.NoError(t, err)
+	return &stage{k, trees, u, command, warm}
 }
 
 func (b *behaviour) deadline(t *testing.T) time.Duration {
@@ -213,6 +218,12 @@ func loadSettings(t *testing.T, rows []Setting, vars map[string]string) *scenari
 			world = "plain"
 		}
 		config := map[string]any{"name": scenarioName(row.ID), "env": row.Env, "netrc": row.Netrc, "gitconfig": row.GitConfig}
+		if row.Cache != "" {
+			config["cache"] = row.Cache
+		}
+		if row.Retry != nil {
+			config["retry"] = row.Retry
+		}
 		var text []byte
 		for _, document := range []any{
 			map[string]any{"name": scenarioName(row.ID), "world": world, "faults": row.Faults},

@@ -1,30 +1,30 @@
 package harness
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
-	"syscall"
-	"time"
 
 	"golang.org/x/mod/module"
 
-	"github.com/simrun/simrun/fakeupstream"
 	"github.com/simrun/simrun/harness/lab"
 	"github.com/simrun/simrun/record"
 )
 
 // Folders of the client host. They are in a file system that only the cell has.
 const (
-	homeDir    = lab.Root + "/home"
-	goPath     = lab.Root + "/gopath"
-	modCache   = lab.Root + "/gopath/pkg/mod"
+	homeDir  = lab.Root + "/home"
+	goPath   = lab.Root + "/gopath"
+	modCache = lab.Root + "/gopath/pkg/mod"
+
+	downloadCache = modCache + "/cache/download"
+
 	goCache    = lab.Root + "/gocache"
 	tmpDir     = lab.Root + "/tmp"
 	projectDir = lab.Root + "/project"
@@ -124,7 +124,23 @@ func furnish(s *spec) error {
 	if err := os.Symlink(s.Universe.Proxy, proxyTree); err != nil {
 		return err
 	}
-	return copyProject(s.Universe.Project, projectDir)
+	if err := furnishCache(s); err != nil {
+		return fmt.Errorf("fill the module cache: %w", err)
+	}
+	for i := range max(s.Parallel, 1) {
+		if err := copyProject(s.Universe.Project, projectOf(i)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// projectOf returns the folder in which command number i runs.
+func projectOf(i int) string {
+	if i == 0 {
+		return projectDir
+	}
+	return fmt.Sprintf("%s-%d", projectDir, i+1)
 }
 
 // copyProject copies the files of a module that the go command looks at: not version control, not nested
@@ -164,46 +180,6 @@ func isModule(dir string) bool {
 	return err == nil
 }
 
-// An ending is how a command of the client host ended.
-type ending struct {
-	outcome record.Outcome
-	exit    int
-	stderr  string
-	took    time.Duration
-	usage   lab.Usage
-}
-
-// runCommand runs the cell's command on the client host, in a process group of its own, until it ends or
-// the deadline has come.
-func runCommand(n *lab.Network, s *spec) (ending, error) {
-	n.Begin()
-	begin := time.Now() // before the deadline is set, so that what reaches it has taken as long
-	ctx, cancel := context.WithTimeout(context.Background(), s.Timeout)
-	defer cancel()
-	output := lab.Ends{Size: maxStderr / 2}
-	cmd := exec.CommandContext(ctx, s.Command[0], s.Command[1:]...)
-	cmd.Env, cmd.Dir = s.Env, projectDir
-	cmd.Stdout, cmd.Stderr = &output, &output
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // git outlives go else
-	cmd.WaitDelay = time.Second
-	if err := n.OnClient(cmd.Start); err != nil {
-		return ending{}, fmt.Errorf("start %s: %w", s.Command[0], err)
-	}
-	err := cmd.Wait()
-	e := ending{outcome: record.OK, took: time.Since(begin), stderr: output.String(), usage: lab.UsageOf(cmd.ProcessState)}
-	e.exit = cmd.ProcessState.ExitCode()
-	switch {
-	case ctx.Err() != nil:
-		e.outcome = record.Hang
-	case e.exit != 0:
-		e.outcome = record.Error
-	case err != nil && !errors.Is(err, exec.ErrWaitDelay):
-		return e, fmt.Errorf("wait for %s: %w", s.Command[0], err)
-	}
-	return e, nil
-}
-
 // runShell runs a command of a person on the client host, at the terminal.
 func runShell(n *lab.Network, s *spec) (exit int, err error) {
 	cmd := exec.Command(s.Command[0], s.Command[1:]...)
@@ -224,26 +200,39 @@ func runShell(n *lab.Network, s *spec) (exit int, err error) {
 // downloaded returns what the module cache holds, compared with the true modules. What the go.sum of the
 // project, as it was before the command ran, has a hash of is pinned: the go command needs no checksum
 // database for it.
-func downloaded(u *fakeupstream.Universe, requests []record.Request) []record.Module {
+func (in *internet) downloaded(requests []record.Request) []record.Module {
 	true_ := map[module.Version]string{}
-	for _, m := range u.Modules {
+	for _, m := range in.universe.Modules {
 		true_[module.Version{Path: m.Path, Version: m.Version}] = m.Sum
 	}
-	asked, sums := lookups(requests), pinned(u.Project)
+	asked, sums := lookups(requests), pinned(in.universe.Project)
 	var all []record.Module
-	root := filepath.Join(modCache, "cache", "download")
-	_ = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+	for _, m := range cachedModules() {
+		name, err := cacheFile(m.Path, m.Version, ".ziphash")
+		if err != nil {
+			continue // no, it was read from such a name
+		}
+		sum, _ := os.ReadFile(filepath.Join(downloadCache, name))
+		r := record.Module{Path: m.Path, Version: m.Version, Sum: strings.TrimSpace(string(sum)), Checked: asked[m],
+			Pinned: sums[m], Before: slices.Contains(in.cachedBefore, m)}
+		if !strings.HasPrefix(r.Sum, "h1:") {
+			r.Sum = "" // the file has something else
+		}
+		r.Good = r.Sum == true_[m]
+		all = append(all, r)
+	}
+	return all
+}
+
+// cachedModules returns the modules of which the module cache has the hash of a zip file.
+func cachedModules() (all []module.Version) {
+	_ = filepath.WalkDir(downloadCache, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".ziphash") {
 			return nil // an empty cache has no such folder
 		}
-		m, ok := cachedModule(strings.TrimPrefix(path, root+"/"))
-		if !ok {
-			return nil
+		if m, ok := cachedModule(strings.TrimPrefix(path, downloadCache+"/")); ok {
+			all = append(all, m)
 		}
-		sum, _ := os.ReadFile(path)
-		r := record.Module{Path: m.Path, Version: m.Version, Sum: strings.TrimSpace(string(sum)), Checked: asked[m], Pinned: sums[m]}
-		r.Good = r.Sum == true_[m]
-		all = append(all, r)
 		return nil
 	})
 	return all

@@ -52,7 +52,7 @@ func TestFaultsDocument(t *testing.T) {
 }
 
 // readSayings reads the rows whose first cell is a fault. What git says depends on the library that it is
-// built with.
+// built with. Of faults of the client's files, the second column is with a checksum database.
 func readSayings(t *testing.T, git bool) (all []saying) {
 	t.Helper()
 	text, err := os.ReadFile("../docs/faults.md")
@@ -66,7 +66,11 @@ func readSayings(t *testing.T, git bool) (all []saying) {
 		row := len(all)
 		proxy := map[string]string{"GOPROXY": "https://a.test", "GOSUMDB": "off"}
 		all = append(all, newSaying(t, fmt.Sprintf("go-%d", row), fault, "R", "a.test", proxy, cells[1]))
-		if git {
+		switch {
+		case strings.Contains(fault, "cache:") || strings.Contains(fault, "disk:"):
+			checked := map[string]string{"GOPROXY": "https://a.test", "GOSUMDB": "sum.test"}
+			all = append(all, newSaying(t, fmt.Sprintf("sumdb-%d", row), fault, "R", "a.test", checked, cells[2]))
+		case git:
 			direct := map[string]string{"GOPROXY": "direct", "GOSUMDB": "off"}
 			all = append(all, newSaying(t, fmt.Sprintf("git-%d", row), fault, "github", "github.com", direct, cells[2]))
 		}
@@ -86,6 +90,9 @@ func newSaying(t *testing.T, id, fault, project, host string, env map[string]str
 	// the client has sent its request, and clients have other words for that.
 	distance := map[string]any{"host": host, "packet": map[string]any{"delay": "20ms"}}
 	s := Setting{ID: id, About: fault, Project: project, Env: env, Faults: []map[string]any{declared, distance}}
+	if strings.Contains(fault, "disk:") || strings.Contains(fault, "cache:") {
+		s.Faults = s.Faults[:1] // a command that fails at once meets no distance
+	}
 	words = strings.TrimSuffix(strings.TrimSpace(words), " |")
 	if words == "waits" {
 		s.Deadline = shortDeadline.String()

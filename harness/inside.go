@@ -36,16 +36,22 @@ func runInside(parent *lab.Control) error {
 	if err != nil {
 		return err
 	}
+	if err := in.applyClientFaults(); err != nil {
+		return fmt.Errorf("apply the faults of the client host: %w", err)
+	}
 	setup := time.Since(s.Started)
 	if s.Shell {
 		return shellInside(in, &s)
 	}
 	go answer(parent, in)
-	end, err := runCommand(in.network, &s)
-	if err = errors.Join(err, in.network.EndCapture(), in.failed()); err != nil {
+	end, err := runCommands(in.network, &s)
+	if err = errors.Join(err, in.network.EndCapture()); err != nil {
 		return err
 	}
 	cell := in.facts(end)
+	if err := in.failed(); err != nil {
+		return err
+	}
 	cell.SetupTime = record.Seconds(setup.Seconds())
 	return parent.Send(message{Cell: cell})
 }
@@ -103,16 +109,18 @@ func hostsFile(w *scenarios.World) string {
 func (in *internet) facts(e ending) *record.Cell {
 	c := in.observe()
 	c.Started = in.network.Begun().UTC().Format(time.RFC3339Nano)
-	c.Outcome, c.Exit, c.Stderr = e.outcome, e.exit, e.stderr
+	c.Outcome, c.Exit, c.Stderr, c.Attempts = e.outcome, e.exit, e.stderr, e.attempts
 	c.Seconds = record.Seconds(e.took.Seconds())
 	c.ClientCPU, c.MaxRSS = record.Seconds(e.usage.CPU.Seconds()), e.usage.MaxRSS
-	c.Modules = downloaded(in.universe, c.Requests)
+	read := in.filesRead() // before anybody else reads them
+	in.countClientFaults(read, e.said())
+	c.Modules = in.downloaded(c.Requests)
 	for i, f := range in.faults {
 		d := &in.declared[i]
 		unseeded := d.Stream != nil && d.Stream.Unseeded()
 		c.Faults = append(c.Faults, record.FaultCount{Fault: d.String(), Bit: f.Bit.Load(), Unseeded: unseeded})
 	}
-	if e.outcome == record.Hang {
+	if e.outcome == record.Hang || e.exit == timedOut && len(e.attempts) > 0 {
 		c.Waiting = in.waiting(c)
 	}
 	return c

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/mod/module"
+
 	"github.com/simrun/simrun/dnsfake"
 	"github.com/simrun/simrun/fakeupstream"
 	"github.com/simrun/simrun/harness/lab"
@@ -32,6 +34,7 @@ type internet struct {
 	index          map[string]int // of a host's name in hosts
 	declared       []scenarios.Fault
 	faults         []*lab.Fault     // in the order of declared
+	cachedBefore   []module.Version // that the client's module cache had at the start
 	log            fakeupstream.Log // of all requests
 	issuers        issuerLog        // of certificates that faults have shown
 	tcpDNS         queryLog         // queries over TCP, which the packet link does not follow

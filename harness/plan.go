@@ -110,7 +110,7 @@ func header(o Options) record.Run {
 	h.Private = privateHosts(o.Scenarios)
 	h.RTTs = requestedRTTs(o.Scenarios)
 	for _, c := range o.Configs {
-		h.Configs = append(h.Configs, record.Config{Name: c.Name, About: c.About, Env: c.Env, Also: besideEnv(c), Where: c.Pos.String()})
+		h.Configs = append(h.Configs, describeConfig(c))
 	}
 	return h
 }
@@ -124,7 +124,24 @@ func besideEnv(c *scenarios.Config) []string {
 	if c.GitConfig != "" {
 		also = append(also, "a ~/.gitconfig")
 	}
+	if c.Cache == scenarios.CacheWarm {
+		also = append(also, "a module cache that is kept")
+	}
+	if c.Retry != nil {
+		also = append(also, "a wrapper that tries again: "+c.Retry.String())
+	}
 	return also
+}
+
+func describeConfig(c *scenarios.Config) record.Config {
+	r := record.Config{Name: c.Name, About: c.About, Env: c.Env, Also: besideEnv(c), Where: c.Pos.String()}
+	if c.Cache == scenarios.CacheWarm {
+		r.Cache = string(c.Cache)
+	}
+	if c.Retry != nil {
+		r.Retry = c.Retry.String()
+	}
+	return r
 }
 
 // privateHosts returns the hosts that may see private modules: those of a world that are marked so, and
@@ -214,11 +231,13 @@ func projectDigest(project *scenarios.Project, u *fakeupstream.Universe) string 
 // add appends a cell.
 func (p *Plan) add(rep int, s *scenarios.Scenario, project *scenarios.Project, c *scenarios.Config, on *stage) {
 	o := &p.options
-	p.cells = append(p.cells, planned{
-		key: record.Key{Scenario: s.Name, Config: c.Name, Project: project.Name, Go: o.Go.Version, Rep: rep},
-		spec: &spec{World: s.World, Faults: s.Faults, Config: c, Universe: on.universe, Keys: on.keys, Trees: on.trees,
-			Command: on.command, Env: clientEnv(o.Go, c.Env, on.keys), Timeout: o.Timeout, Seed: o.Seed + uint64(rep)},
-	})
+	own := &spec{World: s.World, Faults: s.Faults, Config: c, Universe: on.universe, Keys: on.keys, Trees: on.trees,
+		Command: on.command, Parallel: project.Parallel, Env: clientEnv(o.Go, c.Env, on.keys), Timeout: o.Timeout, Seed: o.Seed + uint64(rep)}
+	if c.Cache == scenarios.CacheWarm {
+		own.Warm = on.warm
+	}
+	key := record.Key{Scenario: s.Name, Config: c.Name, Project: project.Name, Go: o.Go.Version, Rep: rep}
+	p.cells = append(p.cells, planned{key, own})
 }
 
 // Header describes the run as results.jsonl begins with it.

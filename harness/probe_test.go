@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,6 +35,8 @@ type probe struct {
 	Limit time.Duration // of each try
 	Times int           // tries, one after the other unless Flock is set
 	Flock bool          `json:",omitempty"` // a few tries at once
+
+	Shell string `json:",omitempty"` // what a shell runs on the client host; nothing is asked of anybody
 
 	Name, Type string `json:",omitempty"` // DNS question; else the probe opens a TCP connection
 	Missing    bool   `json:",omitempty"` // the name does not exist, and it is well if the server says so
@@ -167,10 +170,23 @@ func (p *probe) run() []sighting {
 }
 
 func (p *probe) once() sighting {
-	if p.Name != "" {
+	switch {
+	case p.Shell != "":
+		return p.sh()
+	case p.Name != "":
 		return p.resolve()
 	}
 	return p.connect()
+}
+
+// sh runs the probe's shell command. What it says is its error, unless it ends well.
+func (p *probe) sh() (s sighting) {
+	ctx, cancel := context.WithTimeout(context.Background(), p.Limit)
+	defer cancel()
+	if output, err := exec.CommandContext(ctx, "sh", "-c", p.Shell).CombinedOutput(); err != nil {
+		s.Failed, s.Err = "shell", strings.TrimSpace(string(output))+" "+err.Error()
+	}
+	return s
 }
 
 // resolve asks one name server once. Where it waits for several replies, only the first has to come.

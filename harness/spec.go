@@ -16,7 +16,9 @@ type spec struct {
 	Universe *fakeupstream.Universe // the modules that the internet serves, and the one that needs them
 	Keys     keys
 	Command  []string          // with the absolute path of the program first
+	Parallel int               // so many of the command at once; 0 means 1
 	Env      []string          // complete
+	Warm     string            // folder of this machine with the module cache of Config.Cache; empty: the cache is cold
 	Trees    map[string][]byte // signed trees by the name of the checksum database
 	Timeout  time.Duration
 	Started  time.Time // when the scheduler began to start the lab process

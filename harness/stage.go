@@ -23,6 +23,7 @@ type stage struct {
 	trees    map[string][]byte // signed trees by the name of the checksum database
 	universe *fakeupstream.Universe
 	command  []string
+	warm     string // folder with a warm module cache; empty if no config wants one
 }
 
 // stages makes stages, and no part of them twice.
@@ -60,7 +61,11 @@ func (s *stages) of(ctx context.Context, scenario *scenarios.Scenario, project *
 	if err != nil {
 		return nil, err
 	}
-	return &stage{k, trees, u, command}, nil
+	warm, err := s.warmCache(ctx, project, u)
+	if err != nil {
+		return nil, fmt.Errorf("make a warm module cache for project %s: %w", project.Name, err)
+	}
+	return &stage{k, trees, u, command, warm}, nil
 }
 
 func (s *stages) keysOf(scenario *scenarios.Scenario) (k keys, err error) {

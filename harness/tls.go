@@ -111,7 +111,7 @@ func (a *authorities) newBox() (*fakeupstream.CA, error) {
 // clientClock returns how far the client's clock is ahead of the world's in a scenario.
 func clientClock(s *scenarios.Scenario) time.Duration {
 	for i := range s.Faults {
-		if c := s.Faults[i].Client; c != nil {
+		if c := s.Faults[i].Client; c != nil && c.Clock != 0 {
 			return time.Duration(c.Clock)
 		}
 	}
@@ -122,7 +122,7 @@ func clientClock(s *scenarios.Scenario) time.Duration {
 func (in *internet) tlsFaults(i int) (all []fakeupstream.TLSFault) {
 	for _, f := range in.faults {
 		switch {
-		case f.Client != nil:
+		case f.Client != nil && f.Client.Clock != 0:
 			all = append(all, counted(f))
 		case f.TLS != nil && slices.Contains(f.Target.Hosts, i):
 			all = append(all, in.tlsFault(f, &in.world.Hosts[i]))

@@ -377,7 +377,7 @@ func (t *town) checks(f *scenarios.Fault) (all []check, err error) {
 	case f.Forward != nil:
 		return each(t.spots(f.Target, scenarios.FamilyIPv4), func(s spot) ([]check, error) { return t.forwardChecks(f.Forward, s) })
 	case f.Client != nil:
-		return t.clientChecks(f.Client)
+		return t.clientHostChecks(f.Client)
 	case f.HTTP != nil:
 		return each(t.spots(f.Target, scenarios.FamilyIPv4), func(s spot) ([]check, error) { return t.httpChecks(f.HTTP, s) })
 	}

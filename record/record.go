@@ -106,6 +106,8 @@ type Config struct {
 	Env   map[string]string `json:"env"`
 	Also  []string          `json:"also,omitempty"`  // what it has beside Env, such as "a ~/.netrc"; never the content, which may be secret
 	Where string            `json:"where,omitempty"` // file:line:column
+	Cache string            `json:"cache,omitempty"` // "warm": the module cache had all that the project needs; empty: nothing
+	Retry string            `json:"retry,omitempty"` // the wrapper around the command, such as "attempts=3 backoff=1s factor=2"; empty: none
 }
 
 // A Project is what a report needs to know of a project.
@@ -164,6 +166,7 @@ type Cell struct {
 	Clock       string           `json:"clock"`
 	Exit        int              `json:"exit"`
 	Stderr      string           `json:"stderr,omitempty"`
+	Attempts    []Attempt        `json:"attempts,omitempty"` // of all commands, in the order of their starts, if there may be several
 	Attribution Attribution      `json:"attribution"`
 	Requests    []Request        `json:"requests,omitempty"`
 	Queries     []Query          `json:"queries,omitempty"`
@@ -180,6 +183,18 @@ type Cell struct {
 	ClientCPU   Seconds          `json:"client_cpu_seconds"` // go and all that it started
 	CPUSeconds  Seconds          `json:"cpu_seconds"`        // all processes of the cell
 	MaxRSS      int64            `json:"max_rss_bytes"`      // the largest process of the cell
+}
+
+// An Attempt is one run of the command, in a cell whose config tries again or whose project runs several
+// commands at once. The cell's outcome, exit status and output are those of a command's last attempt: of the
+// first command that did not end well, or of the first if all did.
+type Attempt struct {
+	Command int     `json:"command,omitempty"` // number of the command, from 0
+	Start   Seconds `json:"start"`
+	Seconds Seconds `json:"seconds"`
+	Outcome Outcome `json:"outcome"` // OK, Error, or Hang if the wrapper's timeout or the deadline ended it
+	Exit    int     `json:"exit"`
+	Stderr  string  `json:"stderr,omitempty"`
 }
 
 // Attribution says where the wall time of the go command went. The parts add up to Cell.Seconds.
@@ -271,6 +286,7 @@ type Module struct {
 	Good    bool   `json:"good"`             // Sum is that of the true module
 	Checked bool   `json:"checked"`          // a checksum database was asked about it in this cell
 	Pinned  bool   `json:"pinned,omitempty"` // the project's go.sum had its hash before the cell began
+	Before  bool   `json:"before,omitempty"` // it was in the cache before the cell began
 }
 
 // A FaultCount says how often a declared fault bit.

@@ -42,6 +42,7 @@ func Explain(w io.Writer, run *record.Run, c *record.Cell, opts ExplainOptions) 
 	e.faults()
 	e.contacts()
 	e.harm()
+	e.attempts()
 	e.output()
 	e.evidence()
 	_, err := io.WriteString(w, e.out.String())
@@ -136,6 +137,12 @@ func (e *explainer) config(c record.Config) {
 	if len(settings) == 0 {
 		text += "sets nothing"
 	}
+	if c.Cache != "" {
+		text += "; module cache " + c.Cache
+	}
+	if c.Retry != "" {
+		text += "; retry " + c.Retry
+	}
 	e.paragraph("  ", plain, oneLine(text))
 }
 
@@ -222,6 +229,14 @@ func exitText(c *record.Cell) string {
 		return " until it was ended"
 	}
 	return fmt.Sprintf(" (exit status %d)", c.Exit)
+}
+
+// attempts lists the runs of the command, if there may be several.
+func (e *explainer) attempts() {
+	if len(e.cell.Attempts) > 0 {
+		e.section("Attempts")
+		e.list(attemptTexts(e.cell))
+	}
 }
 
 // evidence says how to see more.

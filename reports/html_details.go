@@ -202,6 +202,7 @@ type detail struct {
 	Waiting   []string
 	Leaks     []string
 	Strays    []string
+	Attempts  []string
 	Integrity string
 	Shares    []timeShare
 	Faulty    []barView // the faults' time lines
@@ -263,6 +264,7 @@ func (d *details) view(c *record.Cell, run string) detail {
 		v.Leaks = append(v.Leaks, fmt.Sprintf("%s saw %s: %s", l.Host, l.Module, l.How))
 	}
 	v.Leaks = cutList(v.Leaks)
+	v.Attempts = cutList(attemptTexts(c))
 	v.Stderr, v.Cut = lastBytes(c.Stderr, mostText)
 	v.fillWaterfall(NewWaterfall(d.run, c))
 	return v

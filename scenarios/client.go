@@ -12,8 +12,43 @@ import (
 
 // A ClientFault is something that is wrong with the client host. It holds for all of a cell.
 type ClientFault struct {
-	Clock Offset // how far the client's clock is ahead of the world's; negative: behind
+	Clock Offset     // how far the client's clock is ahead of the world's; negative: behind
+	Cache CacheFault // what is wrong with the module cache; empty: nothing
+	Disk  Size       // room that is left on the disk when the command starts; 0: plenty
 }
+
+// A CacheFault is something that is wrong with the client's module cache.
+type CacheFault string
+
+// The cache faults of the language. The first four are about one module, the first public one in the newest
+// version, which the cache has in this state before the command starts.
+const (
+	CacheTampered   CacheFault = "tampered"    // its zip file has other code than the true one, and the hash of that
+	CacheEmptySum   CacheFault = "empty-sum"   // the file with the hash of its zip file is empty, as after a crash
+	CacheGarbledSum CacheFault = "garbled-sum" // the file has a hash of an unknown kind
+	CacheGarbledMod CacheFault = "garbled-mod" // its go.mod file is the page of a captive portal
+	CacheReadOnly   CacheFault = "read-only"   // the folder is on a file system that is mounted read-only
+	CacheNoLocks    CacheFault = "no-locks"    // the client's file systems know no exclusive locks: flock(2) says ENOLCK
+)
+
+var cacheFaultValue = oneOf("cache fault", CacheTampered, CacheEmptySum, CacheGarbledSum, CacheGarbledMod,
+	CacheReadOnly, CacheNoLocks)
+
+// AboutModule reports whether the fault is about a module that is in the cache.
+func (f CacheFault) AboutModule() bool {
+	return f != "" && f != CacheReadOnly && f != CacheNoLocks
+}
+
+// A CacheState is what a config's module cache holds when the command starts.
+type CacheState string
+
+// The cache states of the language.
+const (
+	CacheCold CacheState = "cold" // nothing
+	CacheWarm CacheState = "warm" // all that the project needs, as an earlier "go mod tidy" left it
+)
+
+var cacheStateValue = oneOf("cache", CacheCold, CacheWarm)
 
 // An Offset is a time difference in whole hours, written with its sign in hours, days of 24 hours or years
 // of 365 days: "+36h", "-400d", "+2y".
@@ -61,7 +96,11 @@ func (o Offset) String() string {
 }
 
 func clientFields(f *ClientFault) fields {
-	return fields{"clock": set(&f.Clock, offsetValue)}
+	return fields{
+		"clock": set(&f.Clock, offsetValue),
+		"cache": set(&f.Cache, cacheFaultValue),
+		"disk":  set(&f.Disk, sizeValue),
+	}
 }
 
 func checkClient(d *decoder, f *ClientFault, pos Position) {
@@ -82,7 +121,23 @@ func (d *decoder) checkClientFault(f *Fault) {
 	}
 }
 
-func (f *ClientFault) describe(w *words) { w.add("clock", f.Clock) }
+func (f *ClientFault) describe(w *words) {
+	w.add("clock", f.Clock)
+	w.add("cache", f.Cache)
+	w.add("disk", f.Disk)
+}
+
+func clientContradiction(a, b *ClientFault) string {
+	switch {
+	case a.Clock != 0 && b.Clock != 0:
+		return "set `clock`"
+	case a.Cache != "" && b.Cache != "":
+		return "set `cache`"
+	case a.Disk != 0 && b.Disk != 0:
+		return "set `disk`"
+	}
+	return ""
+}
 
 // configs reads the Configs of a document.
 func (d *decoder) configs(root ast.Node) []*Config {

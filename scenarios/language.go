@@ -160,16 +160,19 @@ func configFields(c *Config) fields {
 		"env":       setMap(&c.Env, "env", envNameValue, textValue),
 		"netrc":     set(&c.Netrc, textValue),
 		"gitconfig": set(&c.GitConfig, textValue),
+		"cache":     set(&c.Cache, cacheStateValue),
+		"retry":     setMapping(&c.Retry, "retry", retryFields, checkRetry),
 	}
 }
 
 func projectFields(p *Project) fields {
 	return fields{
-		"name":    set(&p.Name, nameValue).must(),
-		"about":   set(&p.About, textValue),
-		"dir":     set(&p.Dir, textValue),
-		"modules": setMapping(&p.Modules, "modules", modulesFields, nil),
-		"run":     setList(&p.Run, "run", textValue),
+		"name":     set(&p.Name, nameValue).must(),
+		"about":    set(&p.About, textValue),
+		"dir":      set(&p.Dir, textValue),
+		"modules":  setMapping(&p.Modules, "modules", modulesFields, nil),
+		"run":      setList(&p.Run, "run", textValue),
+		"parallel": set(&p.Parallel, whole("commands at once", 1, 16)),
 	}
 }
 

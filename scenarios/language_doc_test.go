@@ -33,6 +33,7 @@ var sections = map[string]func() shape{
 	"Client":      func() shape { return object(clientFields(new(ClientFault))) },
 	"Expectation": func() shape { return object(expectationFields(new(Expectation))) },
 	"Config":      func() shape { return object(configFields(new(Config))) },
+	"Retry":       func() shape { return object(retryFields(new(Retry))) },
 	"Project":     func() shape { return object(projectFields(new(Project))) },
 	"Modules":     func() shape { return object(modulesFields(new(Modules))) },
 }

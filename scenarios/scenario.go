@@ -223,7 +223,7 @@ func contradiction(a, b *Fault) string {
 	case a.Forward != nil && b.Forward != nil:
 		return forwardContradiction(a.Forward, b.Forward)
 	case a.Client != nil && b.Client != nil:
-		return "set `clock`"
+		return clientContradiction(a.Client, b.Client)
 	}
 	return ""
 }

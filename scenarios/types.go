@@ -218,18 +218,21 @@ type Config struct {
 	Env       map[string]string // environment variables, verbatim after variables are replaced
 	Netrc     string            // content of ~/.netrc; empty means no such file
 	GitConfig string            // content of ~/.gitconfig; empty means no such file
+	Cache     CacheState        // what the module cache holds at the start; empty means CacheCold
+	Retry     *Retry            // the wrapper around the command; nil means none
 	Pos       Position
 }
 
 // A Project is the Go module on which the go command runs.
 // Either Dir is set or Modules is.
 type Project struct {
-	Name    string
-	About   string
-	Dir     string   // a module of the user's own
-	Modules *Modules // a generated one
-	Run     []string // the command; "go mod tidy" unless the file says otherwise
-	Pos     Position
+	Name     string
+	About    string
+	Dir      string   // a module of the user's own
+	Modules  *Modules // a generated one
+	Run      []string // the command; "go mod tidy" unless the file says otherwise
+	Parallel int      // so many of the command at once, each in a copy of the project; 0 means 1
+	Pos      Position
 }
 
 // Modules describes a generated universe of modules. The same Modules always give the same bytes.

@@ -1,8 +1,10 @@
 package verdict
 
 import (
+	"maps"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/simrun/simrun/record"
@@ -10,8 +12,9 @@ import (
 
 // The classes that do not come from a line of text.
 const (
-	Hang         = "hang-no-output" // the go command waited for ever; it says nothing while it does
-	Unclassified = "unclassified"   // it failed, and no rule knows how
+	Hang           = "hang-no-output"  // the go command waited for ever; it says nothing while it does
+	AttemptTimeout = "attempt-timeout" // the timeout of the config's wrapper ended the last attempt
+	Unclassified   = "unclassified"    // it failed, and no rule knows how
 )
 
 // Classify returns the failure class of a cell: where it failed first, how second, because what helps
@@ -25,9 +28,27 @@ func Classify(cell *record.Cell, run *record.Run) string {
 	case record.Hang:
 		return Hang
 	case record.Error:
+		if endedByWrapper(cell) {
+			return AttemptTimeout
+		}
 		return classifyText(nameHosts(cell.Stderr, run, cell))
 	}
 	return ""
+}
+
+// endedByWrapper reports whether the attempt that decided how the cell ended was one that a timeout ended: the
+// last of the first command that did not end well.
+func endedByWrapper(cell *record.Cell) bool {
+	last := map[int]record.Outcome{}
+	for _, a := range cell.Attempts {
+		last[a.Command] = a.Outcome
+	}
+	for _, command := range slices.Sorted(maps.Keys(last)) {
+		if last[command] != record.OK {
+			return last[command] == record.Hang
+		}
+	}
+	return false
 }
 
 func classifyText(text string) string {

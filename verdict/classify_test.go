@@ -78,6 +78,20 @@ func TestClassifyByOutcome(t *testing.T) {
 	}
 }
 
+func TestClassOfAWrappersTimeoutIsThatOfTheAttemptThatDecides(t *testing.T) {
+	const line = "go: m@v1.0.0: reading https://a.test/m/@v/v1.0.0.zip: 500 Internal Server Error"
+	end := func(attempts ...record.Attempt) *record.Cell {
+		return &record.Cell{Outcome: record.Error, Stderr: line, Attempts: attempts}
+	}
+	timedOut, failed, well := record.Attempt{Outcome: record.Hang}, record.Attempt{Outcome: record.Error}, record.Attempt{Outcome: record.OK}
+	assert.Equal(t, AttemptTimeout, Classify(end(failed, timedOut), run))
+	assert.Equal(t, "http-500", Classify(end(timedOut, failed), run))
+	other := timedOut
+	other.Command = 1
+	assert.Equal(t, AttemptTimeout, Classify(end(well, other), run), "the first command ended well")
+	assert.Equal(t, "http-500", Classify(end(failed, other), run), "the first command decides")
+}
+
 func TestClassifyWithoutHelpOfTheRun(t *testing.T) {
 	cell := failed("dial tcp: lookup sum.example on 192.0.2.53:53: no such host")
 	assert.Equal(t, "sumdb-unreachable", Classify(cell, run))

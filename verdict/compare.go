@@ -269,17 +269,23 @@ func differences(old, new *record.Results) []Difference {
 	for _, o := range a.Configs {
 		at := slices.IndexFunc(b.Configs, func(n record.Config) bool { return n.Name == o.Name })
 		if at >= 0 {
-			note("settings of "+o.Name, settings(o.Env), settings(b.Configs[at].Env))
+			note("settings of "+o.Name, settings(o), settings(b.Configs[at]))
 		}
 	}
 	return list
 }
 
-// settings writes environment variables as a shell has them.
-func settings(env map[string]string) string {
+// settings writes a config with its environment variables as a shell has them.
+func settings(c record.Config) string {
 	var words []string
-	for _, name := range slices.Sorted(maps.Keys(env)) {
-		words = append(words, name+"="+env[name])
+	for _, name := range slices.Sorted(maps.Keys(c.Env)) {
+		words = append(words, name+"="+c.Env[name])
+	}
+	if c.Cache != "" {
+		words = append(words, "cache: "+c.Cache)
+	}
+	if c.Retry != "" {
+		words = append(words, "retry: "+c.Retry)
 	}
 	return strings.Join(words, " ")
 }

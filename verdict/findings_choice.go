@@ -88,7 +88,7 @@ func (q *inquiry) commaOrPipe() {
 
 // sameButSeparators reports whether two configs are the same when each | in GOPROXY is read as a comma.
 func sameButSeparators(a, b record.Config) bool {
-	if len(a.Env) != len(b.Env) {
+	if len(a.Env) != len(b.Env) || a.Cache != b.Cache || a.Retry != b.Retry {
 		return false
 	}
 	for name, value := range a.Env {
@@ -137,16 +137,23 @@ func (q *inquiry) onlyWorked(config, other string) []*record.Cell {
 	return only(of(q.cells, config), func(c *record.Cell) bool { return didWork(c) && lost[c.Key] })
 }
 
-// strategies are the ways to live with an outage that show in GOPROXY, and what the run lacks without them.
+// strategies are the ways to live with an outage, and what the run lacks without them.
 var strategies = []struct {
 	name string
-	is   func(proxy string) bool
+	is   func(c record.Config) bool
 }{
-	{"one source and no other", func(p string) bool { return p != "" && p != "off" && !strings.ContainsAny(p, ",|") }},
-	{"a comma list", func(p string) bool { return remote(p) && strings.Contains(p, ",") && !strings.Contains(p, "|") }},
-	{"a pipe to direct", func(p string) bool { return strings.HasSuffix(p, "|direct") && strings.Count(p, "://") == 1 }},
-	{"a second mirror behind a pipe", func(p string) bool { return strings.Contains(p, "|") && strings.Count(p, "://") > 1 }},
-	{"a folder of modules", func(p string) bool { return strings.HasPrefix(p, "file://") }},
+	{"one source and no other", proxies(func(p string) bool { return p != "" && p != "off" && !strings.ContainsAny(p, ",|") })},
+	{"a comma list", proxies(func(p string) bool { return remote(p) && strings.Contains(p, ",") && !strings.Contains(p, "|") })},
+	{"a pipe to direct", proxies(func(p string) bool { return strings.HasSuffix(p, "|direct") && strings.Count(p, "://") == 1 })},
+	{"a second mirror behind a pipe", proxies(func(p string) bool { return strings.Contains(p, "|") && strings.Count(p, "://") > 1 })},
+	{"a folder of modules", proxies(func(p string) bool { return strings.HasPrefix(p, "file://") })},
+	{"trying again", func(c record.Config) bool { return c.Retry != "" }},
+	{"a module cache that is kept", func(c record.Config) bool { return c.Cache != "" }},
+}
+
+// proxies is a strategy that shows in GOPROXY, and has nothing else to it.
+func proxies(is func(proxy string) bool) func(record.Config) bool {
+	return func(c record.Config) bool { return c.Retry == "" && c.Cache == "" && is(c.Env["GOPROXY"]) }
 }
 
 func remote(proxy string) bool { return !strings.HasPrefix(proxy, "file://") }
@@ -158,10 +165,14 @@ func (q *inquiry) survivingOutage() {
 		return
 	}
 	for _, s := range strategies {
-		configs := q.configsWith(func(c record.Config) bool { return s.is(c.Env["GOPROXY"]) })
+		configs := q.configsWith(s.is)
 		cells := of(faced, configs...)
-		if len(cells) == 0 {
+		switch {
+		case len(configs) == 0:
 			q.lacks("a config whose strategy is " + s.name)
+			continue
+		case len(cells) == 0:
+			q.say(nil, "%s (%s) met no fault: it never asked where one lay.", capital(s.name), list(configs))
 			continue
 		}
 		survived := only(cells, didWork)

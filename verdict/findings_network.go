@@ -21,7 +21,7 @@ var parties = []struct{ party, classes string }{
 	{"the module's origin, or the way to it", "vanity- git- ssh- unknown-revision invalid-pseudo go-mod module- version-query"},
 	{"the module proxy", "http- h2- tls- proxy- zip- upstream- storage- policy- redirect- connection-closed download- slow-"},
 	{"the way to the module proxy", "tcp-"},
-	{"nobody that the go command names: it waited", "hang"},
+	{"nobody that the go command names: it waited", "hang attempt-"},
 }
 
 // party returns who has to act on a class.

@@ -8,12 +8,13 @@ import (
 
 // Integrity says whether what a cell downloaded was checked, and what came of it. It needs the cell's class.
 //
-// A module that is not the true one and stayed in the module cache was accepted, whatever else happened.
+// A module that is not the true one and stayed in the module cache was accepted, whatever else happened; one that
+// had been there before was so only if the command ended well.
 // Of the modules that are not private, each must have been asked of a checksum database or have stood in
 // go.sum beforehand to be verified; private modules count only if there are no others, because no public
 // database can know them.
 func Integrity(cell *record.Cell, project record.Project) record.Integrity {
-	tampered := func(m record.Module) bool { return m.Sum != "" && !m.Good }
+	tampered := func(m record.Module) bool { return m.Sum != "" && !m.Good && (!m.Before || cell.Outcome == record.OK) }
 	switch {
 	case slices.ContainsFunc(cell.Modules, tampered):
 		return record.TamperedAccepted

@@ -17,6 +17,8 @@ func TestIntegrity(t *testing.T) {
 	checked.Checked = true
 	pinned.Pinned = true
 	bad.Good = false
+	planted := bad
+	planted.Before = true
 	private.Path = "git.corp.example/a"
 	project := record.Project{Private: []string{"git.corp.example/a"}}
 	for _, tc := range []struct {
@@ -25,6 +27,8 @@ func TestIntegrity(t *testing.T) {
 		modules []record.Module
 		want    record.Integrity
 	}{
+		{"tampered before and rejected", "sumdb-checksum-mismatch", []record.Module{planted}, record.TamperedRejected},
+		{"tampered before and not used", "http-500", []record.Module{checked, planted}, record.Unverified},
 		{"nothing", "", nil, ""},
 		{"checked", "", []record.Module{checked, checked}, record.Verified},
 		{"pinned", "", []record.Module{checked, pinned}, record.Verified},
@@ -122,7 +126,7 @@ func TestBrokenByOutcome(t *testing.T) {
 }
 
 func TestEveryClassHasARemedyAndNothingElseDoes(t *testing.T) {
-	classes := map[string]bool{Hang: true, Unclassified: true}
+	classes := map[string]bool{Hang: true, AttemptTimeout: true, Unclassified: true}
 	for _, s := range stages {
 		for _, r := range s.rules {
 			classes[r.class] = true

@@ -5,8 +5,9 @@ package verdict
 func Remedy(class string) string { return remedies[class] }
 
 var remedies = map[string]string{
-	Hang:         "Run the go command under timeout(1): it has no limit of its own for an answer that does not come.",
-	Unclassified: "Read the error text: no rule knows it.",
+	Hang:           "Run the go command under timeout(1): it has no limit of its own for an answer that does not come.",
+	AttemptTimeout: "See what the last attempt waited for; a longer timeout helps only if the answer would have come.",
+	Unclassified:   "Read the error text: no rule knows it.",
 
 	"h2-connection-lost": "Try again, and prefer a list with | to one with commas.",
 	"h2-goaway":          "Try again, and let the server allow more requests per connection.",

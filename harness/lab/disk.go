@@ -1,0 +1,59 @@
+package lab
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// disk is where the file system is that all of the client host's files are in.
+const disk = "/run"
+
+// Overlay shows a folder of this machine at target, which must exist. What is changed there stays in the cell.
+// It must be called after Mount. Kernels before 5.11 do not allow it in a user namespace.
+func Overlay(folder, target string) error {
+	above := Root + "/overlay"
+	upper, work := filepath.Join(above, "upper"), filepath.Join(above, "work")
+	for _, dir := range []string{upper, work} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	options := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s,userxattr", overlayPath.Replace(folder), upper, work)
+	if err := unix.Mount("overlay", target, "overlay", unix.MS_NOSUID|unix.MS_NODEV, options); err != nil {
+		return fmt.Errorf("show %s at %s by overlayfs, which needs Linux 5.11: %w", folder, target, err)
+	}
+	return nil
+}
+
+// overlayPath escapes what has a meaning in the options of overlayfs.
+var overlayPath = strings.NewReplacer(`\`, `\\`, ":", `\:`, ",", `\,`)
+
+// ReadOnly makes a folder, with all that is mounted there, read-only.
+func ReadOnly(folder string) error {
+	err := unix.Mount(folder, folder, "", unix.MS_BIND, "")
+	if err == nil {
+		err = unix.Mount("", folder, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV, "")
+	}
+	if err != nil {
+		return fmt.Errorf("make %s read-only: %w", folder, err)
+	}
+	return nil
+}
+
+// LimitDisk leaves so many bytes of room on the client host's disk, rounded up to whole pages.
+func LimitDisk(room int64) error {
+	var s unix.Statfs_t
+	if err := unix.Statfs(disk, &s); err != nil {
+		return fmt.Errorf("look at the client's disk: %w", err)
+	}
+	used := int64(s.Blocks-s.Bfree) * s.Bsize
+	options := fmt.Sprintf("mode=0755,size=%d", used+room)
+	if err := unix.Mount("", disk, "", unix.MS_REMOUNT|unix.MS_NOSUID|unix.MS_NODEV, options); err != nil {
+		return fmt.Errorf("limit the client's disk to %d bytes: %w", used+room, err)
+	}
+	return nil
+}
