@@ -218,7 +218,7 @@ func internetSide() (*os.File, error) {
 	}
 	return tun, errors.Join(
 		c.bringUp(loopback), c.bringUp(wan),
-		c.routeLocal(internet4), c.routeLocal(internet6),
+		c.routeLocal(loopback, internet4), c.routeLocal(loopback, internet6),
 		c.route(wan, client4.Masked(), netip.Addr{}), c.route(wan, client6.Masked(), netip.Addr{}),
 		pinKernel())
 }
@@ -385,13 +385,27 @@ func (c configurator) bringUp(index int, addrs ...netip.Prefix) error {
 	if err := c.LinkSetUp(link); err != nil {
 		return fmt.Errorf("switch interface %d on: %w", index, err)
 	}
+	return c.accept(index, addrs)
+}
+
+// accept makes an interface take packets to its IPv6 addresses. The kernel does so, too, but in a work queue:
+// on a busy machine after the first packets, which are lost then (addrconf_dad_start in net/ipv6/addrconf.c).
+func (c configurator) accept(index int, addrs []netip.Prefix) error {
+	for _, a := range addrs {
+		if !a.Addr().Is6() {
+			continue
+		}
+		if err := c.routeLocal(index, netip.PrefixFrom(a.Addr(), a.Addr().BitLen())); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
-// routeLocal makes all addresses of a prefix this host's own.
-func (c configurator) routeLocal(p netip.Prefix) error {
-	r := &netlink.Route{LinkIndex: loopback, Dst: ipNet(p), Type: unix.RTN_LOCAL, Table: unix.RT_TABLE_LOCAL, Scope: netlink.SCOPE_HOST}
-	if err := c.RouteAdd(r); err != nil {
+// routeLocal makes all addresses of a prefix this host's own, if they are not.
+func (c configurator) routeLocal(index int, p netip.Prefix) error {
+	r := &netlink.Route{LinkIndex: index, Dst: ipNet(p), Type: unix.RTN_LOCAL, Table: unix.RT_TABLE_LOCAL, Scope: netlink.SCOPE_HOST}
+	if err := c.RouteReplace(r); err != nil {
 		return fmt.Errorf("route %s to this host: %w", p, err)
 	}
 	return nil
