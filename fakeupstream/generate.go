@@ -119,8 +119,12 @@ func removeStale(parent, prefix string) {
 	}
 }
 
-// generate works in a sibling of dir and renames it at the end.
-func generate(ctx context.Context, dir string, spec scenarios.Modules, hosts Hosts) (err error) {
+func generate(ctx context.Context, dir string, spec scenarios.Modules, hosts Hosts) error {
+	return whole(dir, func(tmp string) error { return populate(ctx, tmp, spec, hosts) })
+}
+
+// whole makes a directory by filling a sibling of it, which is renamed at the end.
+func whole(dir string, fill func(tmp string) error) (err error) {
 	parent := filepath.Dir(dir)
 	if err := os.MkdirAll(parent, 0o755); err != nil {
 		return err
@@ -134,7 +138,7 @@ func generate(ctx context.Context, dir string, spec scenarios.Modules, hosts Hos
 	if err := os.Chmod(tmp, 0o755); err != nil {
 		return err
 	}
-	if err := populate(ctx, tmp, spec, hosts); err != nil {
+	if err := fill(tmp); err != nil {
 		return err
 	}
 	return os.Rename(tmp, dir)
@@ -236,6 +240,7 @@ func writeModule(ctx context.Context, dir string, spec scenarios.Modules, s sour
 		if err := repo.Commit(r); err != nil {
 			return nil, err
 		}
+		repo.Tag(r)
 	}
 	return modules, nil
 }

@@ -64,8 +64,7 @@ func initBare(dir string) error {
 	)
 }
 
-// Commit adds a release as a commit to the main branch, with a tag. The format is that of
-// git-fast-import(1).
+// Commit adds a release as a commit to the main branch. The format is that of git-fast-import(1).
 func (r *repository) Commit(rel release) error {
 	if r == nil {
 		return nil
@@ -79,11 +78,18 @@ func (r *repository) Commit(rel release) error {
 		fmt.Fprintf(r.stream, "M 100644 inline %s\n", f.name)
 		r.data(f.data)
 	}
-	fmt.Fprintf(r.stream, "reset refs/tags/%s\nfrom :%d\n\n", rel.Version.Version, r.marks)
 	if err := r.stream.Flush(); err != nil {
 		return fmt.Errorf("write to git fast-import: %w", err)
 	}
 	return nil
+}
+
+// Tag tags the commit that was added last with the version of a release. The stream remembers errors until
+// Flush.
+func (r *repository) Tag(rel release) {
+	if r != nil {
+		fmt.Fprintf(r.stream, "reset refs/tags/%s\nfrom :%d\n\n", rel.Version.Version, r.marks)
+	}
 }
 
 // data writes one length-counted block. The stream remembers errors until Flush.

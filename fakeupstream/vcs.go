@@ -7,12 +7,14 @@ import (
 	"io"
 	"io/fs"
 	"log"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/cgi"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -23,9 +25,14 @@ import (
 // One VCS serves any number of hosts: it takes the host from the request. Repository URLs work with and
 // without ".git" at their end. Its fields must not be changed once it serves.
 type VCS struct {
-	// Dir holds the bare repositories, each at HOST/PATH.git; see Universe.Git. Empty means that there
-	// are none.
+	// Dir holds the bare repositories, each at HOST/PATH.git as the path of the module is HOST/PATH; see
+	// Universe.Git. Empty means that there are none.
 	Dir string
+
+	// CodeHosts maps hosts that have pages only to the host that has their repositories, below the paths
+	// that they have in Dir: a page at go.example/x/y leads to https://CODEHOST/x/y.git. Nil means that
+	// every host has its own.
+	CodeHosts map[string]string
 
 	// Stderr gets the complaints of git. Nil means that they are lost.
 	Stderr io.Writer
@@ -34,20 +41,32 @@ type VCS struct {
 // ServeHTTP answers 404 for a path that belongs to no repository.
 func (v *VCS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	root, rest, ok := v.find(hostname(r.Host), r.URL.Path)
-	if !ok {
+	switch {
+	case !ok || isGitRequest(r, rest) && v.CodeHosts[hostname(r.Host)] != "":
 		http.Error(w, "not found: no repository at "+r.Host+r.URL.Path, http.StatusNotFound)
-		return
-	}
-	if isGitRequest(r, rest) {
+	case isGitRequest(r, rest):
 		v.serveGit(w, r, root, rest)
-		return
+	default:
+		writePage(w, goImport(root, "git", v.repositoryURL(r, root)))
 	}
-	serveGoImport(w, r, root)
 }
 
-// find returns the path of the repository that a URL belongs to, host included and without ".git",
+// find returns the path of the repository that a URL belongs to, that of the module, without ".git",
 // and the rest of the path.
 func (v *VCS) find(host, urlPath string) (root, rest string, ok bool) {
+	if root, rest, ok = v.findBelow(host, urlPath); ok {
+		return root, rest, ok
+	}
+	for _, pages := range slices.Sorted(maps.Keys(v.CodeHosts)) {
+		if v.CodeHosts[pages] == host && !ok {
+			root, rest, ok = v.findBelow(pages, urlPath)
+		}
+	}
+	return root, rest, ok
+}
+
+// findBelow is find for the modules below one host.
+func (v *VCS) findBelow(host, urlPath string) (root, rest string, ok bool) {
 	name := host + strings.TrimSuffix(urlPath, "/")
 	if v.Dir == "" || host == "" || !fs.ValidPath(name) {
 		return "", "", false
@@ -82,29 +101,46 @@ func hostname(host string) string {
 }
 
 // isGitRequest tells git's requests from those for packages below a repository's root,
-// by gitprotocol-http(5).
+// by gitprotocol-http(5). Those for the files of a repository are what git asks a host for that does not
+// know its protocol.
 func isGitRequest(r *http.Request, rest string) bool {
-	switch rest {
-	case "info/refs":
-		return r.URL.Query().Has("service")
-	case "git-upload-pack", "git-receive-pack":
+	switch {
+	case rest == "git-upload-pack" || rest == "git-receive-pack":
 		return r.Method == http.MethodPost
+	case r.URL.Query().Has("go-get"):
+		return false
 	}
-	return false
+	return rest == "info/refs" || rest == "HEAD" || strings.HasPrefix(rest, "objects/")
 }
 
-// serveGoImport answers with the page for people and for the go command.
-func serveGoImport(w http.ResponseWriter, r *http.Request, root string) {
-	scheme := "http"
+// repositoryURL returns what the page of a repository says to clone.
+func (v *VCS) repositoryURL(r *http.Request, root string) string {
+	// The port of the request stays in the URL, so that a test server on any port can be cloned from.
+	scheme, host := "http", r.Host
 	if r.TLS != nil {
 		scheme = "https"
 	}
-	_, repository, _ := strings.Cut(root, "/")
-	// The port of the request stays in the URL, so that a test server on any port can be cloned from.
-	url := fmt.Sprintf("%s://%s/%s.git", scheme, r.Host, repository)
+	if code := v.CodeHosts[hostname(host)]; code != "" {
+		host = code
+	}
+	return scheme + "://" + host + "/" + pathBelowHost(root) + ".git"
+}
+
+// pathBelowHost returns a module's path below its host.
+func pathBelowHost(root string) string {
+	_, path, _ := strings.Cut(root, "/")
+	return path
+}
+
+// goImport returns the tag by which a page says where the repository of an import path is.
+func goImport(prefix, vcs, url string) string {
+	return fmt.Sprintf(`<meta name="go-import" content="%s %s %s">`, html.EscapeString(prefix), vcs, html.EscapeString(url))
+}
+
+// writePage answers with a page for people and for the go command.
+func writePage(w http.ResponseWriter, head string) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	fmt.Fprintf(w, "<!DOCTYPE html>\n<html><head><meta name=\"go-import\" content=\"%s git %s\"></head><body>%[1]s</body></html>\n",
-		html.EscapeString(root), html.EscapeString(url))
+	fmt.Fprintf(w, "<!DOCTYPE html>\n<html><head>%s</head><body>Nothing to see here.</body></html>\n", head)
 }
 
 func (v *VCS) serveGit(w http.ResponseWriter, r *http.Request, root, rest string) {

@@ -3,6 +3,7 @@ package harness
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -185,7 +186,9 @@ func (s *stages) over(t *testing.T, u *fakeupstream.Universe, scenario *scenario
 	require.NoError(t, err)
 	warm, err := s.warmCache(t.Context(), project, u)
 	require.NoError(t, err)
-	return &stage{k, trees, u, command, warm}
+	altered, err := alteredGit(t.Context(), u, scenario.Faults)
+	require.NoError(t, err)
+	return &stage{k, trees, u, altered, command, warm}
 }
 
 func (b *behaviour) deadline(t *testing.T) time.Duration {
@@ -341,6 +344,10 @@ var terrains = map[string]terrain{
 	"twelve": {modules: severalModules(12)},
 	"github": {modules: oneModule, public: "github.com"},
 
+	"github-lost-commit": {modules: oneModule, public: "github.com",
+		change: rewrite("go.mod", replace("v1.0.0", "v1.0.1-0.20200909051527-f90d47e0c59e"))},
+	"github-old-tag": {modules: oneModule, public: "github.com", change: requireHead("v1.9.1-0.")},
+
 	"R-go116":  {modules: oneModule, change: rewrite("go.mod", replace("go 1.24", "go 1.16"))},
 	"R-future": {modules: oneModule, change: rewrite("go.mod", replace("go 1.24", "go 1.99.0"))},
 	"dot-git": {modules: oneModule, change: func(t *testing.T, u *fakeupstream.Universe) {
@@ -407,6 +414,21 @@ func rewrite(name string, edit func(string) string) func(*testing.T, *fakeupstre
 
 func replace(old, with string) func(string) string {
 	return func(text string) string { return strings.Replace(text, old, with, 1) }
+}
+
+// requireHead makes the project require the newest commit of its module by a pseudo-version
+// (https://go.dev/ref/mod#pseudo-versions) that begins as given.
+func requireHead(begin string) func(*testing.T, *fakeupstream.Universe) {
+	return func(t *testing.T, u *fakeupstream.Universe) {
+		t.Helper()
+		repository := filepath.Join(u.Git, filepath.FromSlash(u.Modules[0].Path)+".git")
+		cmd := exec.Command("git", "log", "-1", "--format=%cd-%H", "--date=format:%Y%m%d%H%M%S", "main")
+		cmd.Env = append(os.Environ(), "GIT_DIR="+repository, "TZ=UTC")
+		out, err := cmd.Output()
+		require.NoError(t, err)
+		const length = len("20060102150405-0123456789ab")
+		rewrite("go.mod", replace("v1.0.0", begin+string(out[:length])))(t, u)
+	}
 }
 
 // pin writes a go.sum, of which the format gets path, version, sum and go.mod sum of the module.

@@ -28,6 +28,7 @@ type internet struct {
 	keys           keys
 	trees          map[string][]byte
 	universe       *fakeupstream.Universe
+	altered        map[int]string // repositories by the number of the fault that wants them
 	seed           uint64
 	network        *lab.Network
 	hosts          []lab.Host     // name servers first, then the world's hosts, one of each name
@@ -74,7 +75,7 @@ type service struct {
 
 // newInternet makes the hosts of a spec and their network. It must be called by a lab process.
 func newInternet(s *spec) (*internet, error) {
-	in := &internet{world: s.World, keys: s.Keys, trees: s.Trees, universe: s.Universe, seed: s.Seed, declared: s.Faults,
+	in := &internet{world: s.World, keys: s.Keys, trees: s.Trees, universe: s.Universe, altered: s.Altered, seed: s.Seed, declared: s.Faults,
 		index: map[string]int{}, byAddr: map[netip.AddrPort]*service{}, dbs: map[string]*fakeupstream.ChecksumDB{}}
 	for i := range s.Faults {
 		in.faults = append(in.faults, lab.NewFault(atItsPlace(&s.Faults[i]), s.Seed))
@@ -303,7 +304,7 @@ func (in *internet) handler(i int) (http.Handler, error) {
 	case scenarios.RoleChecksumDB:
 		return in.lazily(func() (http.Handler, error) { return in.checksumDB(h.Name) }), nil
 	case scenarios.RoleVCS:
-		return &fakeupstream.VCS{Dir: in.universe.Git}, nil
+		return in.vcs(i), nil
 	case scenarios.RoleForwardProxy, scenarios.RoleHTTPSProxy:
 		return in.forwardProxy(i)
 	}

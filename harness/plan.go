@@ -231,7 +231,7 @@ func projectDigest(project *scenarios.Project, u *fakeupstream.Universe) string 
 // add appends a cell.
 func (p *Plan) add(rep int, s *scenarios.Scenario, project *scenarios.Project, c *scenarios.Config, on *stage) {
 	o := &p.options
-	own := &spec{World: s.World, Faults: s.Faults, Config: c, Universe: on.universe, Keys: on.keys, Trees: on.trees,
+	own := &spec{World: s.World, Faults: s.Faults, Config: c, Universe: on.universe, Keys: on.keys, Trees: on.trees, Altered: on.altered,
 		Command: on.command, Parallel: project.Parallel, Env: clientEnv(o.Go, c.Env, on.keys), Timeout: o.Timeout, Seed: o.Seed + uint64(rep)}
 	if c.Cache == scenarios.CacheWarm {
 		own.Warm = on.warm

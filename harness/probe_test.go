@@ -179,12 +179,22 @@ func (p *probe) once() sighting {
 	return p.connect()
 }
 
-// sh runs the probe's shell command. What it says is its error, unless it ends well.
+// sh runs the probe's shell command, which nobody answers if it asks. What it says is its text, and its error
+// unless it ends well.
 func (p *probe) sh() (s sighting) {
 	ctx, cancel := context.WithTimeout(context.Background(), p.Limit)
 	defer cancel()
-	if output, err := exec.CommandContext(ctx, "sh", "-c", p.Shell).CombinedOutput(); err != nil {
-		s.Failed, s.Err = "shell", strings.TrimSpace(string(output))+" "+err.Error()
+	cmd := exec.CommandContext(ctx, "sh", "-c", p.Shell)
+	cmd.Env = append(os.Environ(), "GIT_TERMINAL_PROMPT=0")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	output, err := cmd.CombinedOutput()
+	s.Text = strings.TrimSpace(string(output))
+	switch {
+	case ctx.Err() != nil:
+		s.Failed, s.Err = "shell", "timeout"
+	case err != nil:
+		s.Failed, s.Err = "shell", s.Text+" "+err.Error()
 	}
 	return s
 }
@@ -378,7 +388,7 @@ func (v *visit) read(answers *bufio.Reader, begin time.Time, s *sighting) bool {
 		s.Ended = s.First // what follows is the tunnel
 		return true
 	}
-	head, err := io.ReadAll(io.LimitReader(a.Body, 128))
+	head, err := io.ReadAll(io.LimitReader(a.Body, 256))
 	s.Text, s.Body = strings.ToValidUTF8(string(head), "?"), int64(len(head))
 	if err == nil {
 		var rest int64

@@ -19,6 +19,7 @@ type spec struct {
 	Parallel int               // so many of the command at once; 0 means 1
 	Env      []string          // complete
 	Warm     string            // folder of this machine with the module cache of Config.Cache; empty: the cache is cold
+	Altered  map[int]string    // repositories that faults want to be served instead, by the number of the fault
 	Trees    map[string][]byte // signed trees by the name of the checksum database
 	Timeout  time.Duration
 	Started  time.Time // when the scheduler began to start the lab process

@@ -22,6 +22,7 @@ type stage struct {
 	keys     keys
 	trees    map[string][]byte // signed trees by the name of the checksum database
 	universe *fakeupstream.Universe
+	altered  map[int]string // repositories that faults want instead
 	command  []string
 	warm     string // folder with a warm module cache; empty if no config wants one
 }
@@ -65,7 +66,11 @@ func (s *stages) of(ctx context.Context, scenario *scenarios.Scenario, project *
 	if err != nil {
 		return nil, fmt.Errorf("make a warm module cache for project %s: %w", project.Name, err)
 	}
-	return &stage{k, trees, u, command, warm}, nil
+	altered, err := alteredGit(ctx, u, scenario.Faults)
+	if err != nil {
+		return nil, err
+	}
+	return &stage{k, trees, u, altered, command, warm}, nil
 }
 
 func (s *stages) keysOf(scenario *scenarios.Scenario) (k keys, err error) {

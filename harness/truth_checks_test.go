@@ -127,11 +127,11 @@ func (t *town) targets(h *scenarios.Host) []string {
 	case scenarios.RoleChecksumDB:
 		return append([]string{"/latest"}, t.lookups("")...)
 	case scenarios.RoleVCS:
-		return t.repositories(h.Name, "")
+		return t.repositories(h, "")
 	case scenarios.RoleForwardProxy, scenarios.RoleHTTPSProxy, scenarios.RoleSOCKSProxy:
 		for _, far := range t.world.Hosts {
 			if far.Role == scenarios.RoleVCS {
-				return t.repositories(far.Name, "http://"+far.Name)
+				return t.repositories(&far, "http://"+far.Name)
 			}
 		}
 	}
@@ -171,10 +171,11 @@ func (t *town) lookups(prefix string) (all []string) {
 }
 
 // repositories returns what there is to ask a VCS host for.
-func (t *town) repositories(host, prefix string) (all []string) {
-	for _, m := range t.modules {
-		if path, ok := strings.CutPrefix(m.Path, host+"/"); ok {
-			all = append(all, prefix+"/"+path+"?go-get=1", prefix+"/"+path+"/info/refs?service=git-upload-pack")
+func (t *town) repositories(h *scenarios.Host, prefix string) (all []string) {
+	for _, m := range t.modulesAt(h) {
+		all = append(all, prefix+m.at+"?go-get=1")
+		if h.CodeHost == "" {
+			all = append(all, prefix+m.at+"/info/refs?service=git-upload-pack")
 		}
 	}
 	return all

@@ -374,6 +374,8 @@ func (t *town) checks(f *scenarios.Fault) (all []check, err error) {
 		return each(t.spots(f.Target, ""), func(s spot) ([]check, error) { return t.dnsChecks(f.DNS, s) })
 	case f.TLS != nil:
 		return each(t.spots(f.Target, ""), func(s spot) ([]check, error) { return t.tlsChecks(f.TLS, s) })
+	case f.VCS != nil:
+		return t.vcsChecks(f)
 	case f.Forward != nil:
 		return each(t.spots(f.Target, scenarios.FamilyIPv4), func(s spot) ([]check, error) { return t.forwardChecks(f.Forward, s) })
 	case f.Client != nil:

@@ -25,6 +25,8 @@ func (f *Fault) String() string {
 		f.TLS.describe(&w)
 	case f.HTTP != nil:
 		f.HTTP.describe(&w)
+	case f.VCS != nil:
+		f.VCS.describe(&w)
 	case f.Forward != nil:
 		f.Forward.describe(&w)
 	case f.Client != nil:

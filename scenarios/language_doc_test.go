@@ -29,6 +29,7 @@ var sections = map[string]func() shape{
 	"DNS":         func() shape { return object(dnsFields(new(DNSFault))) },
 	"TLS":         func() shape { return object(tlsFields(new(TLSFault))) },
 	"HTTP":        func() shape { return object(httpFields(new(HTTPFault))) },
+	"VCS":         func() shape { return object(vcsFields(new(VCSFault))) },
 	"Forward":     func() shape { return object(forwardFields(new(ForwardFault))) },
 	"Client":      func() shape { return object(clientFields(new(ClientFault))) },
 	"Expectation": func() shape { return object(expectationFields(new(Expectation))) },

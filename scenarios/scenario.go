@@ -60,6 +60,7 @@ func (d *decoder) fault(n ast.Node, w *World) Fault {
 		d.resolve(&f.Target, w, at)
 		d.checkPacketPlace(&f, w)
 		d.keepSecure(&f, w, at)
+		d.keepRepositories(&f, w, at)
 		d.keepHTTP(&f, w, at)
 		d.keepForward(&f, w, at)
 	}
@@ -94,7 +95,7 @@ func (d *decoder) checkLayer(f *Fault) {
 		set bool
 	}{
 		{"packet", f.Packet != nil}, {"stream", f.Stream != nil}, {"dns", f.DNS != nil}, {"tls", f.TLS != nil},
-		{"http", f.HTTP != nil}, {"forward", f.Forward != nil}, {"client", f.Client != nil},
+		{"http", f.HTTP != nil}, {"vcs", f.VCS != nil}, {"forward", f.Forward != nil}, {"client", f.Client != nil},
 	} {
 		if l.set {
 			layers = append(layers, l.key)
@@ -103,7 +104,7 @@ func (d *decoder) checkLayer(f *Fault) {
 	_, isNameserver := strings.CutPrefix(f.Target.Pattern, "ns:")
 	switch {
 	case len(layers) == 0:
-		d.failf(f.Pos, "a fault needs one of `packet:`, `stream:`, `dns:`, `tls:`, `http:`, `forward:` and `client:`")
+		d.failf(f.Pos, "a fault needs one of `packet:`, `stream:`, `dns:`, `tls:`, `http:`, `vcs:`, `forward:` and `client:`")
 	case len(layers) > 1:
 		d.failf(f.Pos, "a fault is at one layer, not at %s; write one fault for each", strings.Join(layers, " and "))
 	case f.Client != nil:
@@ -188,7 +189,7 @@ func overlap(a, b Target) bool {
 func sameEffect(a, b *Fault) bool {
 	return reflect.DeepEqual(a.Packet, b.Packet) && reflect.DeepEqual(a.Stream, b.Stream) &&
 		reflect.DeepEqual(a.DNS, b.DNS) && reflect.DeepEqual(a.TLS, b.TLS) &&
-		reflect.DeepEqual(a.HTTP, b.HTTP) && reflect.DeepEqual(a.Forward, b.Forward) && reflect.DeepEqual(a.Client, b.Client)
+		reflect.DeepEqual(a.HTTP, b.HTTP) && reflect.DeepEqual(a.VCS, b.VCS) && reflect.DeepEqual(a.Forward, b.Forward) && reflect.DeepEqual(a.Client, b.Client)
 }
 
 // takesTurns reports whether the fault leaves some of its time or of what it meets to others.
@@ -220,6 +221,8 @@ func contradiction(a, b *Fault) string {
 		return tlsContradiction(a.TLS, b.TLS)
 	case a.HTTP != nil && b.HTTP != nil:
 		return httpContradiction(a.HTTP, b.HTTP)
+	case a.VCS != nil && b.VCS != nil:
+		return vcsContradiction(a.VCS, b.VCS)
 	case a.Forward != nil && b.Forward != nil:
 		return forwardContradiction(a.Forward, b.Forward)
 	case a.Client != nil && b.Client != nil:

@@ -23,6 +23,7 @@ type Host struct {
 	Role      Role     // what answers there
 	Private   bool     // it knows the project's private modules
 	SumDB     []string // names of the checksum databases that a module-proxy answers for below /sumdb/
+	CodeHost  string   // host that has the repositories of a vcs that has pages only; empty means itself
 	Family    Family   // the kinds of addresses it has
 	Addresses int      // how many of each kind, at most MaxAddresses; 0 means 1
 	Link      Link     // the way from the client to it and back
@@ -116,7 +117,7 @@ type Scenario struct {
 }
 
 // A Fault is one thing that is wrong, at one place, at one layer.
-// Exactly one of Packet, Stream, DNS, TLS, HTTP, Forward and Client is set.
+// Exactly one of Packet, Stream, DNS, TLS, HTTP, VCS, Forward and Client is set.
 type Fault struct {
 	Target Target
 	From   time.Duration // from the start of the go command
@@ -134,6 +135,7 @@ type Fault struct {
 	DNS     *DNSFault
 	TLS     *TLSFault
 	HTTP    *HTTPFault
+	VCS     *VCSFault
 	Forward *ForwardFault
 	Client  *ClientFault // has no Target, and no time line
 
@@ -165,6 +167,8 @@ func (f *Fault) Layer() string {
 		return "tls"
 	case f.HTTP != nil:
 		return "http"
+	case f.VCS != nil:
+		return "vcs"
 	case f.Forward != nil:
 		return "forward"
 	case f.Client != nil:

@@ -20,6 +20,7 @@ func (d *decoder) world(root ast.Node) *World {
 	if len(w.Nameservers) == 0 {
 		w.Nameservers = []Nameserver{{Name: "ns1", Pos: w.Pos}}
 	}
+	d.checkRepositories(w)
 	for _, name := range w.Resolver.Hosts {
 		if known := w.hostNames(); !slices.Contains(known, name) {
 			at := d.position(keyNode(keyNode(root.(*ast.MappingNode), "resolver").(*ast.MappingNode), "hosts"))
@@ -71,6 +72,9 @@ func (d *decoder) host(key string, at Position, n ast.Node) (Host, bool) {
 	d.checkLink(h.Link, at)
 	if len(h.SumDB) > 0 && h.Role != RoleModuleProxy && h.Role != "" {
 		d.failf(at, "`sumdb:` is for a %s, not for a %s", RoleModuleProxy, h.Role)
+	}
+	if h.CodeHost != "" && h.Role != RoleVCS && h.Role != "" {
+		d.failf(at, "`repositories:` is for a %s, not for a %s", RoleVCS, h.Role)
 	}
 	address, ok := d.expand(key, at)
 	if !ok {
