@@ -34,6 +34,8 @@ type Options struct {
 	CacheDir  string            // where generated modules are kept between runs
 	Version   string            // of simrun
 	Input     record.Input      // where all this comes from, for the record
+	Shard     Shard             // the part of the run that is this one's
+	Earlier   []record.Cell     // of a run like this one: how long they took balances the shards; may be empty
 }
 
 // An InputError says that what the Options ask for cannot be run, such as a project whose modules are not
@@ -93,7 +95,7 @@ func NewPlan(ctx context.Context, o Options) (*Plan, error) {
 			}
 		}
 	}
-	p.header.Cells = len(p.cells)
+	p.cut()
 	return p, nil
 }
 
@@ -102,7 +104,7 @@ func header(o Options) record.Run {
 	h := record.Run{
 		Version: record.Version, Simrun: o.Version, Started: time.Now().UTC().Format(time.RFC3339),
 		Host: thisHost(), Seed: o.Seed, Vars: o.Vars, Input: o.Input, Clock: "real", Isolation: "namespace",
-		Timeout: record.Seconds(o.Timeout.Seconds()), Repeat: o.Repeat, Jobs: o.Jobs,
+		Timeout: record.Seconds(o.Timeout.Seconds()), Repeat: o.Repeat, Jobs: o.Jobs, Releases: []string{o.Go.Version},
 	}
 	for _, s := range o.Scenarios {
 		h.Scenarios = append(h.Scenarios, describe(s))

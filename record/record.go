@@ -13,6 +13,7 @@ package record
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"time"
 )
@@ -32,15 +33,27 @@ type Run struct {
 	Isolation string            `json:"isolation"`      // "namespace" or "container"
 	Timeout   Seconds           `json:"timeout"`        // deadline of each cell
 	Repeat    int               `json:"repeat"`
-	Jobs      int               `json:"jobs"`  // cells that may work at once
-	Cells     int               `json:"cells"` // cells that were planned
+	Jobs      int               `json:"jobs"`               // cells that may work at once
+	Cells     int               `json:"cells"`              // cells that were planned; of a shard: those of the shard
+	Shard     *Shard            `json:"shard,omitempty"`    // which part of a run this is; nil: all of it
+	Releases  []string          `json:"releases,omitempty"` // of Go, under test
 	Scenarios []Scenario        `json:"scenarios"`
 	Configs   []Config          `json:"configs"`
 	Projects  []Project         `json:"projects"`
 	Input     Input             `json:"input,omitzero"`
 	Private   []string          `json:"private,omitempty"` // hosts of the worlds that may know the private modules
 	RTTs      []RTT             `json:"rtts,omitempty"`    // of the worlds' hosts
+	Hosts     []Host            `json:"hosts,omitempty"`   // of a run that was merged: the machines of its shards
 }
+
+// A Shard is one of several parts of a run, each made by a simrun of its own.
+type Shard struct {
+	Number int `json:"number"` // from 1
+	Of     int `json:"of"`
+	Cells  int `json:"cells"` // of all shards together
+}
+
+func (s Shard) String() string { return fmt.Sprintf("%d/%d", s.Number, s.Of) }
 
 // Input is what the user told simrun to make a run of. It is what repeating a cell takes.
 type Input struct {

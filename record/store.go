@@ -40,11 +40,54 @@ func Create(path string, run Run) (*Writer, error) {
 	}
 	run.Version = Version
 	w := &Writer{file: file}
-	if err := w.append(line{Run: &run}); err != nil {
+	err = errors.Join(lock(file), w.append(line{Run: &run}))
+	if err != nil {
 		return nil, errors.Join(err, w.Close())
 	}
 	return w, nil
 }
+
+// Resume opens the results file at path, to which cells are added, and returns what it holds. A torn last
+// line is cut off. It is an error if the file is of another run than run, see [Run.Difference], or if
+// somebody writes it at this moment ([ErrBusy]; not noticed on systems that are not like Unix).
+func Resume(path string, run Run) (*Writer, *Results, error) {
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("resume: %w", err)
+	}
+	results, err := resume(file, path, run)
+	if err != nil {
+		return nil, nil, errors.Join(err, file.Close())
+	}
+	return &Writer{file: file}, results, nil
+}
+
+func resume(file *os.File, path string, run Run) (*Results, error) {
+	if err := lock(file); err != nil {
+		return nil, err
+	}
+	results, size, err := read(file, path)
+	if err != nil {
+		return nil, err
+	}
+	if d := results.Run.Difference(&run); d != "" {
+		return nil, fmt.Errorf("%s is of another run: %s", path, d)
+	}
+	return results, errors.Join(file.Truncate(size), endLine(file, size))
+}
+
+// endLine adds the newline that the last line of a file may lack.
+func endLine(file *os.File, size int64) error {
+	var last [1]byte
+	if _, err := file.ReadAt(last[:], size-1); err != nil || last[0] == '\n' {
+		return err
+	}
+	_, err := file.Write([]byte{'\n'})
+	return err
+}
+
+// ErrBusy says that another process is writing a results file.
+var ErrBusy = errors.New("another simrun is writing this run")
 
 // Append writes one cell with one write call, so that it is in the file when Append returns, whatever
 // becomes of the process. A cell that cannot be encoded, or is longer than [MaxLine], is refused and the
@@ -64,9 +107,25 @@ func (w *Writer) append(l line) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.err == nil {
-		_, w.err = w.file.Write(b)
+		w.err = w.write(b)
 	}
 	return w.err
+}
+
+// write writes a line. What has no name any more is lost when it is closed, so that is an error too.
+func (w *Writer) write(b []byte) error {
+	if _, err := w.file.Write(b); err != nil {
+		return err
+	}
+	ours, err := w.file.Stat()
+	if err != nil {
+		return err
+	}
+	named, err := os.Stat(w.file.Name())
+	if err != nil || !os.SameFile(ours, named) {
+		return fmt.Errorf("results file %q was moved, removed or replaced while it was being written", w.file.Name())
+	}
+	return nil
 }
 
 // Close closes the file. It returns the error of the first write that failed, if any.
@@ -117,33 +176,38 @@ func ReadFile(path string) (*Results, error) {
 // other than [Version], keys that it does not know, and lines longer than [MaxLine]. A last line without a
 // newline that makes no sense is what an interrupted run leaves behind, so no error: see Results.Torn.
 func Read(r io.Reader, name string) (*Results, error) {
+	results, _, err := read(r, name)
+	return results, err
+}
+
+// read also returns how many bytes the complete lines are.
+func read(r io.Reader, name string) (results *Results, size int64, err error) {
 	in := bufio.NewReader(r)
-	var results Results
+	results = new(Results)
 	for n := 1; ; n++ {
 		text, err := readLine(in)
 		if err != nil && err != io.EOF {
-			return nil, fmt.Errorf("%s:%d: %w", name, n, err)
+			return nil, 0, fmt.Errorf("%s:%d: %w", name, n, err)
 		}
 		atEnd := err == io.EOF
-		if atEnd && len(text) == 0 {
-			return results.complete(name, n)
+		switch {
+		case atEnd && len(text) == 0 && n == 1:
+			return nil, 0, fmt.Errorf("%s:1: no run line: the file is empty", name)
+		case atEnd && len(text) == 0:
+			return results, size, nil
 		}
 		if err := results.add(text, n == 1); err != nil {
 			if atEnd && n > 1 {
 				results.Torn = n
-				return &results, nil
+				return results, size, nil
 			}
-			return nil, fmt.Errorf("%s:%d: %w", name, n, err)
+			return nil, 0, fmt.Errorf("%s:%d: %w", name, n, err)
+		}
+		size += int64(len(text))
+		if !atEnd {
+			size++ // the newline
 		}
 	}
-}
-
-// complete returns r, unless the file ended before its first line.
-func (r *Results) complete(name string, line int) (*Results, error) {
-	if line == 1 {
-		return nil, fmt.Errorf("%s:1: no run line: the file is empty", name)
-	}
-	return r, nil
 }
 
 // readLine returns the next line without its newline. The error is [io.EOF] if the line had none.

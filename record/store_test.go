@@ -292,3 +292,87 @@ func TestCellAtIsOnTheWallClock(t *testing.T) {
 	assert.Equal(t, "2026-01-02T03:04:06.500001Z", c.At(1.250001).Format(time.RFC3339Nano))
 	assert.True(t, (&record.Cell{}).At(1).IsZero(), "a cell that did not start")
 }
+
+func TestResume(t *testing.T) {
+	path := write(t, sampleCell())
+	whole, err := os.ReadFile(path)
+	require.NoError(t, err)
+	for name, torn := range map[string]string{
+		"whole":                 string(whole),
+		"torn":                  string(whole) + `{"cell":{"scenario":"de`,
+		"only the newline lost": strings.TrimSuffix(string(whole), "\n"),
+	} {
+		t.Run(name, func(t *testing.T) { resumes(t, torn) })
+	}
+}
+
+func resumes(t *testing.T, content string) {
+	path := filepath.Join(t.TempDir(), "results.jsonl")
+	require.NoError(t, os.WriteFile(path, []byte(content), 0o666))
+	w, there, err := record.Resume(path, sampleRun())
+	require.NoError(t, err)
+	assert.Equal(t, []record.Cell{sampleCell()}, there.Cells)
+	second := sampleCell()
+	second.Rep = 1
+	require.NoError(t, w.Append(&second))
+	require.NoError(t, w.Close())
+
+	results, err := record.ReadFile(path)
+	require.NoError(t, err)
+	assert.Equal(t, []record.Cell{sampleCell(), second}, results.Cells)
+	assert.Zero(t, results.Torn)
+}
+
+func TestResumeRefusesAnotherRun(t *testing.T) {
+	path := write(t, sampleCell())
+	before, err := os.ReadFile(path)
+	require.NoError(t, err)
+	run := sampleRun()
+	run.Seed++
+	_, _, err = record.Resume(path, run)
+	assert.ErrorContains(t, err, "is of another run: they differ by seed: 7 and 8")
+	after, err := os.ReadFile(path)
+	require.NoError(t, err)
+	assert.Equal(t, before, after)
+
+	_, _, err = record.Resume(filepath.Join(t.TempDir(), "none.jsonl"), run)
+	assert.ErrorIs(t, err, os.ErrNotExist)
+}
+
+func TestOneWriterAtATime(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "results.jsonl")
+	first, err := record.Create(path, sampleRun())
+	require.NoError(t, err)
+	_, _, err = record.Resume(path, sampleRun())
+	assert.ErrorIs(t, err, record.ErrBusy)
+	require.NoError(t, first.Close())
+	second, _, err := record.Resume(path, sampleRun())
+	require.NoError(t, err)
+	require.NoError(t, second.Close())
+}
+
+func TestAppendNoticesThatTheFileIsGone(t *testing.T) {
+	for name, take := range map[string]func(string) error{
+		"removed":  os.Remove,
+		"moved":    func(path string) error { return os.Rename(path, path+".old") },
+		"replaced": func(path string) error { return os.Rename(replacement(t), path) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "results.jsonl")
+			w, err := record.Create(path, sampleRun())
+			require.NoError(t, err)
+			cell := sampleCell()
+			require.NoError(t, w.Append(&cell))
+			require.NoError(t, take(path))
+			assert.ErrorContains(t, w.Append(&cell), "was moved, removed or replaced")
+			assert.Error(t, w.Close())
+		})
+	}
+}
+
+// replacement returns the path of another file.
+func replacement(t *testing.T) string {
+	path := filepath.Join(t.TempDir(), "other")
+	require.NoError(t, os.WriteFile(path, nil, 0o666))
+	return path
+}

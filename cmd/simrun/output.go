@@ -14,21 +14,21 @@ import (
 
 const resultsName = "results.jsonl"
 
-// resultsFile returns the path of the results file of a folder that can take a run, as far as can be told
-// without changing anything.
-func resultsFile(dir string) (string, error) {
+// resultsFile returns the path of the results file of a folder that can take a run, or has one that may be
+// resumed, as far as can be told without changing anything.
+func resultsFile(dir string, resume bool) (string, error) {
 	if dir == "" {
 		return "", wrongInput("--out is empty, and should be a folder")
 	}
 	file := filepath.Join(dir, resultsName)
 	switch _, err := os.Lstat(file); {
-	case err == nil:
+	case err == nil && !resume:
 		return "", &statusError{
 			status: statusInput,
 			err:    fmt.Errorf("%s holds a run already (%s)", dir, resultsName),
-			hint:   "name another folder with --out, or move this one away",
+			hint:   "go on with it with --resume, or name another folder with --out",
 		}
-	case !errors.Is(err, fs.ErrNotExist):
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return "", unusable(dir, err)
 	}
 	return file, nil

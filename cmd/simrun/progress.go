@@ -20,9 +20,10 @@ const (
 
 // A meter shows how a run goes on. It is used from one goroutine at a time.
 type meter struct {
-	w     io.Writer
-	total int
-	width func() int // of the terminal, which may change; nil: w is no terminal, and gets plain lines
+	w      io.Writer
+	total  int
+	before int        // cells that were there when the run was resumed
+	width  func() int // of the terminal, which may change; nil: w is no terminal, and gets plain lines
 
 	done    int
 	drawn   int           // lines of the live block that are on the terminal
@@ -37,11 +38,12 @@ func (m *meter) cell(c *record.Cell) {
 		return
 	}
 	m.erase()
-	fmt.Fprintf(m.w, "[%d/%d] %s\n", m.done, m.total, reports.Line(c))
+	fmt.Fprintf(m.w, "[%d/%d] %s\n", m.before+m.done, m.total, reports.Line(c))
 }
 
 // status shows what goes on now.
 func (m *meter) status(s harness.Status) {
+	s.Done, s.Total = m.before+s.Done, m.before+s.Total
 	switch {
 	case m.width != nil:
 		m.draw(s)

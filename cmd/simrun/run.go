@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -18,6 +19,7 @@ import (
 	"github.com/simrun/simrun/harness"
 	"github.com/simrun/simrun/record"
 	"github.com/simrun/simrun/reports"
+	"github.com/simrun/simrun/verdict"
 )
 
 // runOptions is the flags of simrun run.
@@ -31,6 +33,9 @@ type runOptions struct {
 	timeout       time.Duration
 	seed          uint64
 	out           string
+	shard         string
+	balance       string
+	resume        bool
 	capture       bool
 	color         string
 	quiet         bool
@@ -47,6 +52,9 @@ func (o *runOptions) bind(cmd *cobra.Command) {
 	f.DurationVar(&o.timeout, "timeout", harness.DefaultTimeout, "end a cell after `DURATION`, as the go command lives it, and call it a hang")
 	f.Uint64Var(&o.seed, "seed", 1, "`NUMBER` from which all chance in the network is drawn")
 	f.StringVarP(&o.out, "out", "o", "simrun-out", "put results into folder `DIR`, which must not hold a run yet")
+	f.StringVar(&o.shard, "shard", "", "run only part `I/N` of the cells, such as 2/5; simrun merge puts the parts together")
+	f.StringVar(&o.balance, "balance", "", "with --shard, balance the parts by how long the cells of an earlier run took, in `DIR`; the same for all parts")
+	f.BoolVar(&o.resume, "resume", false, "go on with the run in the folder --out, if there is one: only what is missing is run")
 	f.BoolVar(&o.capture, "capture", false, "keep the packets of each cell, for simrun explain --pcap (costs time and disk)")
 	bindColor(cmd, &o.color)
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "show no progress")
@@ -61,6 +69,8 @@ func (o *runOptions) check() error {
 		return wrongInput("--jobs is %d, and should be 0 or more", o.jobs)
 	case o.timeout <= 0:
 		return wrongInput("--timeout is %v, and should be more than 0s", o.timeout)
+	case o.balance != "" && o.shard == "":
+		return wrongInput("--balance goes with --shard")
 	}
 	return checkColor(o.color)
 }
@@ -90,10 +100,11 @@ holds for configs and projects. So "simrun run" runs all that is built in, and
 "simrun run --configs mine.yaml" judges your configs by all built-in scenarios.
 
 The facts of each cell are written to results.jsonl in the folder --out as the
-cell ends, and in the end the report in several forms: report.html, report.md
-for a comment, junit.xml, bench.txt for benchstat, and verdicts.json. The first
-Ctrl-C ends the cells that are running and reports those that are complete; the
-second one ends simrun at once.`,
+cell ends. Whatever becomes of simrun, --resume goes on with what is missing. In
+the end comes the report in several forms: report.html, report.md for a comment,
+junit.xml, bench.txt for benchstat, and verdicts.json. The first Ctrl-C ends the
+cells that are running and reports those that are complete; the second one ends
+simrun at once.`,
 		Example: `  simrun scenarios/
   simrun scenarios/packet --configs mine.yaml --config 'cn-*' --repeat 5
   simrun scenarios/ --scenario dead-proxy --project ~/src/myservice --out try1
@@ -114,7 +125,10 @@ func (a *app) run(ctx context.Context, o *runOptions, paths []string) error {
 	if err != nil {
 		return err
 	}
-	file, err := resultsFile(o.out)
+	if options.Shard, options.Earlier, err = a.shard(o); err != nil {
+		return err
+	}
+	file, err := resultsFile(o.out, o.resume)
 	if err != nil {
 		return err
 	}
@@ -155,9 +169,28 @@ func (o *runOptions) harnessOptions(ctx context.Context, paths []string) (harnes
 	return options, nil
 }
 
+// shard reads the flags about the part of a run that is to be made.
+func (a *app) shard(o *runOptions) (s harness.Shard, earlier []record.Cell, err error) {
+	if o.shard == "" {
+		return s, nil, nil
+	}
+	if s, err = harness.ParseShard(o.shard); err != nil {
+		return s, nil, wrongInput("--shard: %w", err)
+	}
+	if o.balance == "" {
+		return s, nil, nil
+	}
+	run, err := a.readRun(o.balance)
+	if err != nil {
+		return s, nil, err
+	}
+	return s, run.Cells, nil
+}
+
 // A runner is a *harness.Plan.
 type runner interface {
 	Header() record.Run
+	Skip(done []record.Cell) error
 	Run(ctx context.Context, emit func(*record.Cell) error, progress func(harness.Status)) error
 }
 
@@ -168,35 +201,66 @@ func (a *app) carryOut(ctx context.Context, o *runOptions, plan runner, file str
 	if err != nil {
 		return err
 	}
-	results, err := record.Create(file, header)
+	results, there, err := o.begin(plan, file)
 	if err != nil {
 		return err
 	}
-	runErr := a.execute(ctx, o.quiet, plan, results)
+	runErr := a.execute(ctx, o.quiet, plan, results, there)
 	runErr = cmp.Or(runErr, results.Close())
 	stored, err := record.ReadFile(file) // not kept in memory meanwhile: a run may have many cells
 	if err != nil {
 		return cmp.Or(runErr, err)
 	}
-	table := reports.Summarize(stored.Run, stored.Cells)
-	if err := reports.Terminal(a.out, table, a.terminal(o.color)); err != nil {
-		return fmt.Errorf("print the matrix: %w", err)
-	}
-	if err := a.answer(stored, rules, o.color, filepath.Dir(file)); err != nil {
+	table, err := a.present(stored, rules, o.color, file)
+	switch {
+	case runErr != nil:
+		return interruptedOr(ctx, errors.Join(fmt.Errorf("run: %w", runErr), err))
+	case err != nil:
 		return err
-	}
-	if _, err := fmt.Fprintf(a.out, "results: %s\n%s", file, explainHint(table, file)); err != nil {
-		return fmt.Errorf("print the answer: %w", err)
-	}
-	if runErr != nil {
-		return interruptedOr(ctx, fmt.Errorf("run: %w", runErr))
 	}
 	return statusOf(table)
 }
 
-// execute runs a plan, and writes each cell down as it ends.
-func (a *app) execute(ctx context.Context, quiet bool, plan runner, results *record.Writer) error {
+// present prints the matrix and the answer of a run, and writes its report beside its results file.
+func (a *app) present(run *record.Results, rules verdict.Rules, color, file string) (*reports.Table, error) {
+	table := reports.Summarize(run.Run, run.Cells)
+	if err := reports.Terminal(a.out, table, a.terminal(color)); err != nil {
+		return nil, fmt.Errorf("print the matrix: %w", err)
+	}
+	if err := a.answer(run, rules, color, filepath.Dir(file)); err != nil {
+		return nil, err
+	}
+	if _, err := fmt.Fprintf(a.out, "results: %s\n%s", file, explainHint(table, file)); err != nil {
+		return nil, fmt.Errorf("print the answer: %w", err)
+	}
+	return table, nil
+}
+
+// begin opens the results file. If it is there and the run is to be resumed, it takes out of the plan what
+// the file has, and says how many cells that are.
+func (o *runOptions) begin(plan runner, file string) (results *record.Writer, there int, err error) {
+	if _, err := os.Lstat(file); !o.resume || errors.Is(err, fs.ErrNotExist) {
+		results, err := record.Create(file, plan.Header())
+		return results, 0, err
+	}
+	results, stored, err := record.Resume(file, plan.Header())
+	switch {
+	case errors.Is(err, record.ErrBusy):
+		return nil, 0, &statusError{status: statusInput, err: fmt.Errorf("%s: %w", file, err), hint: "name another folder with --out"}
+	case err != nil:
+		return nil, 0, &statusError{status: statusInput, err: err,
+			hint: "--resume takes the same files and flags as the run that was interrupted; name another folder with --out for a new run"}
+	}
+	if err := plan.Skip(stored.Cells); err != nil {
+		return nil, 0, errors.Join(err, results.Close())
+	}
+	return results, len(stored.Cells), nil
+}
+
+// execute runs a plan, and writes each cell down as it ends, after those that are there already.
+func (a *app) execute(ctx context.Context, quiet bool, plan runner, results *record.Writer, there int) error {
 	m := a.meter(quiet, plan.Header().Cells)
+	m.before = there
 	defer m.finish()
 	return plan.Run(ctx, func(c *record.Cell) error {
 		if err := results.Append(c); err != nil {

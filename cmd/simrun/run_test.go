@@ -33,6 +33,8 @@ func (p *fakePlan) Header() record.Run {
 	}
 }
 
+func (p *fakePlan) Skip([]record.Cell) error { return nil }
+
 func (p *fakePlan) Run(_ context.Context, emit func(*record.Cell) error, progress func(harness.Status)) error {
 	for i := range p.cells {
 		progress(harness.Status{Done: i, Total: 2, Left: -1})
@@ -139,7 +141,7 @@ func TestColored(t *testing.T) {
 func TestResultsFile(t *testing.T) {
 	t.Run("makes the folder and leaves it empty", func(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "a", "b")
-		file, err := resultsFile(dir)
+		file, err := resultsFile(dir, false)
 		require.NoError(t, err)
 		assert.Equal(t, filepath.Join(dir, "results.jsonl"), file)
 		require.NoDirExists(t, dir)
@@ -151,14 +153,14 @@ func TestResultsFile(t *testing.T) {
 	t.Run("accepts a folder with other files", func(t *testing.T) {
 		dir := t.TempDir()
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "notes.txt"), nil, 0o666))
-		_, err := resultsFile(dir)
+		_, err := resultsFile(dir, false)
 		require.NoError(t, err)
 		require.NoError(t, makeFolder(dir))
 	})
 	t.Run("refuses a dangling link", func(t *testing.T) {
 		dir := t.TempDir()
 		require.NoError(t, os.Symlink("nowhere", filepath.Join(dir, resultsName)))
-		_, err := resultsFile(dir)
+		_, err := resultsFile(dir, false)
 		assert.Equal(t, statusInput, statusIn(err))
 	})
 }

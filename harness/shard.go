@@ -1,0 +1,97 @@
+package harness
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/simrun/simrun/record"
+)
+
+// A Shard is the part of a run that one of several simruns makes. The zero Shard is the whole run.
+type Shard struct{ Number, Of int } // 1/5 is the first of five
+
+// ParseShard reads NUMBER/OF, such as 2/5.
+func ParseShard(text string) (Shard, error) {
+	var s Shard
+	var rest string
+	if n, _ := fmt.Sscanf(text, "%d/%d%s", &s.Number, &s.Of, &rest); n != 2 {
+		return Shard{}, fmt.Errorf("%q is not NUMBER/OF, such as 2/5", text)
+	}
+	if s.Of < 1 || s.Number < 1 || s.Number > s.Of {
+		return Shard{}, fmt.Errorf("shard %q is out of range: there are 1/%d to %[2]d/%[2]d", text, max(s.Of, 1))
+	}
+	return s, nil
+}
+
+// cut leaves a plan the cells of its shard.
+func (p *Plan) cut() {
+	all := len(p.cells)
+	if s := p.options.Shard; s.Of > 0 {
+		mine := shardsOf(p.cells, s.Of, p.options.Earlier)
+		var cells []planned
+		for i, c := range p.cells {
+			if mine[i] == s.Number {
+				cells = append(cells, c)
+			}
+		}
+		p.cells = cells
+		p.header.Shard = &record.Shard{Number: s.Number, Of: s.Of, Cells: all}
+	}
+	p.header.Cells = len(p.cells)
+}
+
+// shardsOf deals cells out to shards, and returns the number of each cell's shard. The longest cell goes
+// first, and each to the shard that has least to do (R. L. Graham, "Bounds on multiprocessing timing
+// anomalies", 1969). It depends on its arguments alone, so that all simruns of a run agree.
+func shardsOf(cells []planned, shards int, earlier []record.Cell) []int {
+	took := durations(cells, earlier)
+	order := make([]int, len(cells))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(took[b], took[a]) })
+	sums, number := make([]record.Seconds, shards), make([]int, len(cells))
+	for _, i := range order {
+		least := slices.Index(sums, slices.Min(sums))
+		sums[least] += took[i]
+		number[i] = least + 1
+	}
+	return number
+}
+
+// durations returns how long each cell took before. What is not known is taken for the mean of what is.
+func durations(cells []planned, earlier []record.Cell) []record.Seconds {
+	known := map[record.Key]record.Seconds{}
+	mean := record.Seconds(1)
+	if len(earlier) > 0 {
+		var sum record.Seconds
+		for i := range earlier {
+			known[earlier[i].Key] = earlier[i].RealSeconds
+			sum += earlier[i].RealSeconds
+		}
+		mean = sum / record.Seconds(len(earlier))
+	}
+	took := make([]record.Seconds, len(cells))
+	for i, c := range cells {
+		var ok bool
+		if took[i], ok = known[c.key]; !ok {
+			took[i] = mean
+		}
+	}
+	return took
+}
+
+// Skip takes cells out of a plan that are there already. They must be some of the plan's.
+func (p *Plan) Skip(done []record.Cell) error {
+	there := map[record.Key]bool{}
+	for i := range done {
+		there[done[i].Key] = true
+	}
+	left := slices.DeleteFunc(slices.Clone(p.cells), func(c planned) bool { return there[c.key] })
+	if len(left)+len(there) != len(p.cells) {
+		return wrongInput("the cells that are there are not those of this run")
+	}
+	p.cells = left
+	return nil
+}
