@@ -151,7 +151,12 @@ func populate(ctx context.Context, dir string, spec scenarios.Modules, hosts Hos
 	if err != nil {
 		return err
 	}
-	if err := writeProject(filepath.Join(dir, projectDir), spec, sources); err != nil {
+	if spec.Toolchain != "" {
+		if modules, err = addToolchains(filepath.Join(dir, proxyDir), spec.Toolchain, modules); err != nil {
+			return fmt.Errorf("write the toolchain: %w", err)
+		}
+	}
+	if err := writeProject(filepath.Join(dir, projectDir), spec, sources, modules); err != nil {
 		return fmt.Errorf("write the project: %w", err)
 	}
 	return writeManifest(dir, &manifest{Version: manifestVersion, Spec: spec, Hosts: hosts, Modules: modules})
@@ -254,6 +259,8 @@ type release struct {
 	files []memFile
 }
 
+const license = "Public domain.\n"
+
 // release makes version i of a source.
 func (s source) release(spec scenarios.Modules, i int) (release, error) {
 	version := versionName(i)
@@ -265,7 +272,7 @@ func (s source) release(spec scenarios.Modules, i int) (release, error) {
 		Version: module.Version{Path: s.path, Version: version},
 		time:    s.created.AddDate(0, i, 0),
 		files: []memFile{
-			{"LICENSE", []byte("Public domain.\n")},
+			{"LICENSE", []byte(license)},
 			{"data.bin", noise(spec, s.path, version)},
 			{"go.mod", s.goMod(version)},
 			{s.name() + ".go", code},
@@ -404,31 +411,6 @@ func hashGoMod(data []byte) (string, error) {
 	return dirhash.Hash1([]string{"go.mod"}, func(string) (io.ReadCloser, error) {
 		return io.NopCloser(bytes.NewReader(data)), nil
 	})
-}
-
-// writeProject writes the module that needs all others.
-func writeProject(dir string, spec scenarios.Modules, sources []source) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	var requires, imports, calls []byte
-	for _, s := range sources {
-		if !s.head {
-			continue
-		}
-		requires = fmt.Appendf(requires, "\t%s %s\n", s.path, versionName(spec.Versions-1))
-		imports = fmt.Appendf(imports, "\t%q\n", s.path)
-		calls = fmt.Appendf(calls, "\tprintln(%s.Depth())\n", s.name())
-	}
-	goMod := fmt.Appendf(nil, "module example.test/app\n\ngo %s\n\nrequire (\n%s)\n", goVersion, requires)
-	code, err := format.Source(fmt.Appendf(nil, "package main\n\nimport (\n%s)\n\nfunc main() {\n%s}\n", imports, calls))
-	if err != nil {
-		return err
-	}
-	return errors.Join(
-		os.WriteFile(filepath.Join(dir, "go.mod"), goMod, 0o644),
-		os.WriteFile(filepath.Join(dir, "main.go"), code, 0o644),
-	)
 }
 
 // A memFile is a file of a release. It implements modzip.File and fs.FileInfo.

@@ -348,8 +348,9 @@ var terrains = map[string]terrain{
 		change: rewrite("go.mod", replace("v1.0.0", "v1.0.1-0.20200909051527-f90d47e0c59e"))},
 	"github-old-tag": {modules: oneModule, public: "github.com", change: requireHead("v1.9.1-0.")},
 
-	"R-go116":  {modules: oneModule, change: rewrite("go.mod", replace("go 1.24", "go 1.16"))},
-	"R-future": {modules: oneModule, change: rewrite("go.mod", replace("go 1.24", "go 1.99.0"))},
+	"R-go116":     {modules: oneModule, change: rewrite("go.mod", replace("go 1.24", "go 1.16"))},
+	"R-future":    {modules: oneModule, change: rewrite("go.mod", replace("go 1.24", "go 1.99.0"))},
+	"R-toolchain": {modules: withToolchain()},
 	"dot-git": {modules: oneModule, change: func(t *testing.T, u *fakeupstream.Universe) {
 		noRequires(t, u)
 		rewrite("main.go", func(string) string { return "package main\n\nimport _ \"corp.test/x.git\"\n\nfunc main() {}\n" })(t, u)
@@ -369,6 +370,12 @@ var terrains = map[string]terrain{
 func severalModules(n int) scenarios.Modules {
 	m := oneModule
 	m.Public = n
+	return m
+}
+
+func withToolchain() scenarios.Modules {
+	m := oneModule
+	m.Toolchain = "1.99.0"
 	return m
 }
 

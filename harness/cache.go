@@ -92,7 +92,7 @@ func furnishCache(s *spec) error {
 
 // aModule returns the module that faults of the module cache are about.
 func aModule(u *fakeupstream.Universe) (fakeupstream.Module, error) {
-	at := slices.IndexFunc(u.Modules, func(m fakeupstream.Module) bool { return !m.Private && m.Sum != "" })
+	at := slices.IndexFunc(u.Modules, func(m fakeupstream.Module) bool { return !m.Private && m.Sum != "" && !m.IsToolchain() })
 	if at < 0 {
 		at = slices.IndexFunc(u.Modules, func(m fakeupstream.Module) bool { return m.Sum != "" })
 	}
@@ -326,7 +326,7 @@ func (in *internet) missing() []fakeupstream.Module {
 	var all []fakeupstream.Module
 	for i, m := range in.universe.Modules {
 		older := i+1 < len(in.universe.Modules) && in.universe.Modules[i+1].Path == m.Path
-		if path, err := module.EscapePath(m.Path); m.Sum != "" && !older && err == nil {
+		if path, err := module.EscapePath(m.Path); m.Sum != "" && !older && !m.IsToolchain() && err == nil {
 			if unpacked, _ := filepath.Glob(filepath.Join(modCache, filepath.FromSlash(path)+"@*")); len(unpacked) == 0 {
 				all = append(all, m)
 			}

@@ -224,6 +224,12 @@ func (p *Plan) describeProject(project *scenarios.Project, u *fakeupstream.Unive
 func projectDigest(project *scenarios.Project, u *fakeupstream.Universe) string {
 	h := sha256.New()
 	fmt.Fprintf(h, "%q\n", project.Run)
+	if m := project.Modules; m != nil && m.State != "" {
+		fmt.Fprintf(h, "%q\n", m.State)
+	}
+	if project.Parallel > 1 {
+		fmt.Fprintf(h, "%d at once\n", project.Parallel)
+	}
 	for _, m := range u.Modules {
 		fmt.Fprintf(h, "%q\n", []string{m.Path, m.Version, m.Sum, m.GoModSum})
 	}

@@ -194,8 +194,8 @@ func (s *stages) newUniverse(ctx context.Context, w *scenarios.World, project *s
 	if err := fits(m, hosts); err != nil {
 		return nil, wrongInput("it does not fit world %s: %w", w.Name, err)
 	}
-	name := fmt.Sprintf("modules-%d-%d-%d-%d-%d-%d-%s", m.Seed, m.Public, m.Private, m.Versions, m.Depth, m.ZipSize,
-		strings.Join(append(slices.Clone(hosts.Public), hosts.Private...), "+"))
+	name := fmt.Sprintf("modules-%d-%d-%d-%d-%d-%d-%s%s%s", m.Seed, m.Public, m.Private, m.Versions, m.Depth, m.ZipSize,
+		m.State, m.Toolchain, strings.Join(append(slices.Clone(hosts.Public), hosts.Private...), "+"))
 	return fakeupstream.Generate(ctx, filepath.Join(s.options.CacheDir, name), m, hosts)
 }
 

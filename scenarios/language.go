@@ -31,6 +31,8 @@ var (
 	weightValue       = scalar[float64]{parse: parseWeight, shape: shape{"type": "number", "exclusiveMinimum": 0}}
 	wholeSecondsValue = scalar[time.Duration]{parse: parseWholeSeconds, shape: durationValue.shape}
 
+	toolchainValue = scalar[string]{parse: matching(toolchainForm, "a Go release such as `1.99.0`"), shape: shape{"type": "string", "pattern": toolchainForm.pattern}}
+
 	roleValue = oneOf("role", RoleModuleProxy, RoleChecksumDB, RoleVCS, RoleForwardProxy,
 		RoleHTTPSProxy, RoleSOCKSProxy)
 	familyValue  = oneOf("family", FamilyDual, FamilyIPv4, FamilyIPv6)
@@ -38,12 +40,13 @@ var (
 )
 
 var (
-	nameForm   = newForm(`^[a-z0-9]+(-[a-z0-9]+)*$`)
-	envForm    = newForm(`^[A-Za-z_][A-Za-z0-9_]*$`)
-	varForm    = newForm(`^[A-Za-z0-9_]+(-+[A-Za-z0-9_]+)*$`)
-	methodForm = newForm(`^[A-Z]+$`)
-	hostForm   = newForm(`^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*$`)
-	rangeForm  = newForm(`^([0-9]+(?:\.[0-9]+)?)\.\.([0-9]+(?:\.[0-9]+)?)$`)
+	nameForm      = newForm(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+	envForm       = newForm(`^[A-Za-z_][A-Za-z0-9_]*$`)
+	varForm       = newForm(`^[A-Za-z0-9_]+(-+[A-Za-z0-9_]+)*$`)
+	methodForm    = newForm(`^[A-Z]+$`)
+	hostForm      = newForm(`^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*$`)
+	toolchainForm = newForm(`^1\.[1-9][0-9]{1,3}\.[0-9]{1,3}$`)
+	rangeForm     = newForm(`^([0-9]+(?:\.[0-9]+)?)\.\.([0-9]+(?:\.[0-9]+)?)$`)
 )
 
 // A form is a regular expression that is compiled at the first use: lab processes have no use for it, and
@@ -188,6 +191,9 @@ func modulesFields(m *Modules) fields {
 		"versions": set(&m.Versions, whole("versions", 1, 1000)),
 		"depth":    set(&m.Depth, whole("modules in a chain", 1, most)),
 		"zip-size": set(&m.ZipSize, sizeValue),
+
+		"project":   set(&m.State, oneOf("state of a project", ProjectBare, ProjectTidy, ProjectVendored)),
+		"toolchain": set(&m.Toolchain, toolchainValue),
 	}
 }
 

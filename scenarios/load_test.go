@@ -40,7 +40,7 @@ func TestBuiltin(t *testing.T) {
 	assert.ElementsMatch(t, []string{"international", "office-cn", "corp-intranet", "ci-cloud", "kubernetes-pod", "open-source"}, worlds)
 	assert.GreaterOrEqual(t, len(lib.Configs), 12)
 	assert.GreaterOrEqual(t, len(lib.Scenarios), 14)
-	assert.Len(t, lib.Projects, 3)
+	assert.Len(t, lib.Projects, 7)
 	for _, w := range lib.Worlds {
 		healthy := "healthy-" + w.Name
 		assert.True(t, slices.ContainsFunc(lib.Scenarios, func(s *Scenario) bool { return s.Name == healthy && s.World == w }), healthy)

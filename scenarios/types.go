@@ -247,4 +247,17 @@ type Modules struct {
 	Versions int    // versions per module, at least 1
 	Depth    int    // length of the longest chain of requirements, at least 1
 	ZipSize  Size   // mean size of a module's zip file
+
+	State     ProjectState `json:",omitempty"` // of the project that needs them; empty means ProjectBare
+	Toolchain string       `json:",omitempty"` // Go release that the project asks for, such as "1.99.0"; empty means one that all supported ones are
 }
+
+// A ProjectState is how far a generated project is known to the go command.
+type ProjectState string
+
+// The project states of the language.
+const (
+	ProjectBare     ProjectState = "bare"     // its go.mod requires what it imports; there is no go.sum
+	ProjectTidy     ProjectState = "tidy"     // as "go mod tidy" leaves it, with a go.sum
+	ProjectVendored ProjectState = "vendored" // as "go mod tidy" and "go mod vendor" leave it
+)
