@@ -214,7 +214,9 @@ func (a *app) carryOut(ctx context.Context, o *runOptions, plan runner, file str
 	table, err := a.present(stored, rules, o.color, file)
 	switch {
 	case runErr != nil:
-		return interruptedOr(ctx, errors.Join(fmt.Errorf("run: %w", runErr), err))
+		e := blame(interruptedOr(ctx, errors.Join(fmt.Errorf("run: %w", runErr), err)))
+		e.hint = "the same command with --resume goes on with what is missing"
+		return e
 	case err != nil:
 		return err
 	}
