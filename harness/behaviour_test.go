@@ -180,7 +180,7 @@ func (s *stages) over(t *testing.T, u *fakeupstream.Universe, scenario *scenario
 	t.Helper()
 	k, err := s.keysOf(scenario)
 	require.NoError(t, err)
-	trees, err := signedTrees(k, u)
+	trees, err := signedTrees(k, u, scenario)
 	require.NoError(t, err)
 	command, err := s.options.Go.command(project, u)
 	require.NoError(t, err)
@@ -339,6 +339,7 @@ var terrains = map[string]terrain{
 	"I":      {modules: oneModule, change: noRequires},
 	"PR":     {modules: oneSecret},
 	"PI":     {modules: oneSecret, change: noRequires},
+	"I-two":  {modules: scenarios.Modules{Public: 1, Versions: 2, Depth: 1, ZipSize: 16 << 10}, change: noRequires},
 	"three":  {modules: severalModules(3)},
 	"four":   {modules: severalModules(4)},
 	"twelve": {modules: severalModules(12)},

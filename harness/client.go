@@ -1,8 +1,10 @@
 package harness
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -12,7 +14,9 @@ import (
 	"strings"
 
 	"golang.org/x/mod/module"
+	"golang.org/x/mod/sumdb/dirhash"
 
+	"github.com/simrun/simrun/fakeupstream"
 	"github.com/simrun/simrun/harness/lab"
 	"github.com/simrun/simrun/record"
 )
@@ -124,6 +128,9 @@ func furnish(s *spec) error {
 	if err := os.Symlink(s.Universe.Proxy, proxyTree); err != nil {
 		return err
 	}
+	if err := teachTrees(s); err != nil {
+		return err
+	}
 	if err := furnishCache(s); err != nil {
 		return fmt.Errorf("fill the module cache: %w", err)
 	}
@@ -205,7 +212,7 @@ func (in *internet) downloaded(requests []record.Request) []record.Module {
 	for _, m := range in.universe.Modules {
 		true_[module.Version{Path: m.Path, Version: m.Version}] = m.Sum
 	}
-	asked, sums := lookups(requests), pinned(in.universe.Project)
+	asked, sums, bad := lookups(requests), pinned(in.universe.Project), badMods(in.universe)
 	var all []record.Module
 	for _, m := range cachedModules() {
 		name, err := cacheFile(m.Path, m.Version, ".ziphash")
@@ -218,8 +225,14 @@ func (in *internet) downloaded(requests []record.Request) []record.Module {
 		if !strings.HasPrefix(r.Sum, "h1:") {
 			r.Sum = "" // the file has something else
 		}
-		r.Good = r.Sum == true_[m]
+		r.Good, r.BadMod = r.Sum == true_[m], slices.Contains(bad, m)
 		all = append(all, r)
+	}
+	for _, m := range bad {
+		known := func(r record.Module) bool { return r.Path == m.Path && r.Version == m.Version }
+		if !slices.ContainsFunc(all, known) {
+			all = append(all, record.Module{Path: m.Path, Version: m.Version, Checked: asked[m], BadMod: true})
+		}
 	}
 	return all
 }
@@ -236,6 +249,27 @@ func cachedModules() (all []module.Version) {
 		return nil
 	})
 	return all
+}
+
+// badMods returns the modules of which the module cache has a go.mod file that is not the true one.
+func badMods(u *fakeupstream.Universe) (bad []module.Version) {
+	for _, m := range u.Modules {
+		name, err := cacheFile(m.Path, m.Version, ".mod")
+		if err != nil || m.GoModSum == "" {
+			continue
+		}
+		content, err := os.ReadFile(filepath.Join(downloadCache, name))
+		if err != nil {
+			continue // it has none
+		}
+		sum, err := dirhash.Hash1([]string{"go.mod"}, func(string) (io.ReadCloser, error) {
+			return io.NopCloser(bytes.NewReader(content)), nil
+		})
+		if err != nil || sum != m.GoModSum {
+			bad = append(bad, module.Version{Path: m.Path, Version: m.Version})
+		}
+	}
+	return bad
 }
 
 // pinned returns the modules whose zip files the go.sum of a project has the hash of. The go command

@@ -38,8 +38,8 @@ func (in *internet) socksProxy(i int) (*fakeupstream.SOCKSProxy, error) {
 
 // egress returns how host number i of the world reaches the others, with what its faults do to that.
 func (in *internet) egress(i int) (fakeupstream.Dial, error) {
-	n := len(in.forwardProxies)
-	in.forwardProxies = append(in.forwardProxies, in.world.Hosts[i].Name)
+	n := len(in.egresses)
+	in.egresses = append(in.egresses, in.world.Hosts[i].Name)
 	if err := in.network.AddEgress(n); err != nil {
 		return nil, err
 	}

@@ -48,6 +48,9 @@ func runInside(parent *lab.Control) error {
 	if err = errors.Join(err, in.network.EndCapture()); err != nil {
 		return err
 	}
+	if err := in.countCorruptTrees(&s); err != nil {
+		return err
+	}
 	cell := in.facts(end)
 	if err := in.failed(); err != nil {
 		return err
@@ -161,9 +164,9 @@ func (in *internet) request(r fakeupstream.Request) record.Request {
 	return q
 }
 
-// proxyAt returns the name of the forward proxy that connects from an address, "" for the client's own.
+// proxyAt returns the name of the host that connects to others from an address, "" for the client's own.
 func (in *internet) proxyAt(a netip.Addr) string {
-	for i, name := range in.forwardProxies {
+	for i, name := range in.egresses {
 		if a == lab.Egress(i, a.Is6()) {
 			return name
 		}

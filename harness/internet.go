@@ -24,23 +24,23 @@ import (
 
 // An internet is the running hosts of one cell's world: name servers, and whatever listens at each host.
 type internet struct {
-	world          *scenarios.World
-	keys           keys
-	trees          map[string][]byte
-	universe       *fakeupstream.Universe
-	altered        map[int]string // repositories by the number of the fault that wants them
-	seed           uint64
-	network        *lab.Network
-	hosts          []lab.Host     // name servers first, then the world's hosts, one of each name
-	index          map[string]int // of a host's name in hosts
-	declared       []scenarios.Fault
-	faults         []*lab.Fault     // in the order of declared
-	cachedBefore   []module.Version // that the client's module cache had at the start
-	log            fakeupstream.Log // of all requests
-	issuers        issuerLog        // of certificates that faults have shown
-	tcpDNS         queryLog         // queries over TCP, which the packet link does not follow
-	byAddr         map[netip.AddrPort]*service
-	forwardProxies []string // names, in the order of their addresses
+	world        *scenarios.World
+	keys         keys
+	trees        map[string][]byte
+	universe     *fakeupstream.Universe
+	altered      map[int]string // repositories by the number of the fault that wants them
+	seed         uint64
+	network      *lab.Network
+	hosts        []lab.Host     // name servers first, then the world's hosts, one of each name
+	index        map[string]int // of a host's name in hosts
+	declared     []scenarios.Fault
+	faults       []*lab.Fault     // in the order of declared
+	cachedBefore []module.Version // that the client's module cache had at the start
+	log          fakeupstream.Log // of all requests
+	issuers      issuerLog        // of certificates that faults have shown
+	tcpDNS       queryLog         // queries over TCP, which the packet link does not follow
+	byAddr       map[netip.AddrPort]*service
+	egresses     []string // names of the hosts that connect to others, in the order of their addresses
 
 	mu      sync.Mutex // guards what follows
 	dbs     map[string]*fakeupstream.ChecksumDB
@@ -235,7 +235,7 @@ func (in *internet) server(i int) (acceptor, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &http.Server{Handler: in.log.Observe(in.httpFaults(handler, i)), ErrorLog: log.New(serverLog{in}, "", 0)}, nil
+	return &http.Server{Handler: in.log.Observe(in.httpFaults(in.sumdbFaults(handler, i), i)), ErrorLog: log.New(serverLog{in}, "", 0)}, nil
 }
 
 // serve starts the server of a service of host number i of the world.
@@ -300,7 +300,7 @@ func (in *internet) handler(i int) (http.Handler, error) {
 	h := &in.world.Hosts[i]
 	switch h.Role {
 	case scenarios.RoleModuleProxy:
-		return in.moduleProxy(h)
+		return in.moduleProxy(h, i)
 	case scenarios.RoleChecksumDB:
 		return in.lazily(func() (http.Handler, error) { return in.checksumDB(h.Name) }), nil
 	case scenarios.RoleVCS:
@@ -311,12 +311,16 @@ func (in *internet) handler(i int) (http.Handler, error) {
 	return nil, fmt.Errorf("host %s has the role %q, which nothing plays", h.Name, h.Role)
 }
 
-func (in *internet) moduleProxy(h *scenarios.Host) (http.Handler, error) {
+func (in *internet) moduleProxy(h *scenarios.Host, i int) (http.Handler, error) {
 	p := &fakeupstream.ModuleProxy{Tree: os.DirFS(in.universe.Proxy)}
 	if !h.Private {
 		p.Knows = func(path string) bool { return !in.universe.IsPrivate(path) }
 	}
-	return in.lazily(func() (http.Handler, error) {
+	cache, err := in.cachingProxy(i)
+	if err != nil {
+		return nil, err
+	}
+	honest := in.lazily(func() (http.Handler, error) {
 		for _, name := range h.SumDB {
 			db, err := in.checksumDB(name)
 			if err != nil {
@@ -325,7 +329,8 @@ func (in *internet) moduleProxy(h *scenarios.Host) (http.Handler, error) {
 			p.ChecksumDBs = append(p.ChecksumDBs, db)
 		}
 		return p, nil
-	}), nil
+	})
+	return in.moduleFaults(honest, p, cache, i), nil
 }
 
 // lazily makes a handler when it is first needed: most cells need few of the world's hosts.
@@ -360,7 +365,7 @@ func (in *internet) checksumDB(name string) (*fakeupstream.ChecksumDB, error) {
 	return db, nil
 }
 
-// dialer returns how forward proxy number n reaches the internet: over the packet link, as the client
+// dialer returns how the host with egress number n reaches the internet: over the packet link, as the client
 // does, from an address of its own and by the client's name servers.
 func (in *internet) dialer(n int) func(ctx context.Context, network, addr string) (net.Conn, error) {
 	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {

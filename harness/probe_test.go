@@ -39,7 +39,8 @@ type probe struct {
 	Shell string `json:",omitempty"` // what a shell runs on the client host; nothing is asked of anybody
 
 	Name, Type string `json:",omitempty"` // DNS question; else the probe opens a TCP connection
-	Missing    bool   `json:",omitempty"` // the name does not exist, and it is well if the server says so
+	Missing    bool   `json:",omitempty"` // the name, or what is visited, does not exist, and it is well if the server says so
+	File       string `json:",omitempty"` // glob below the client's GOPATH: the probe reads what is there, and that is all
 	Net        string `json:",omitempty"` // by which the question goes: "tcp", or UDP
 	Replies    int    `json:",omitempty"` // that are waited for; 0 means one
 	Visit      *visit `json:",omitempty"` // what is asked over the connection; nil: nothing
@@ -57,6 +58,7 @@ type visit struct {
 	Requests  int      // the same request so often, all sent at once; 0 means once
 	Classic   bool     // no post-quantum key exchange, whose ClientHello is longer than a packet
 	ToEOF     bool     // ask for the end of the connection, and wait for it
+	Whole     bool     // keep what came
 	Through   *passage `json:",omitempty"` // a forward proxy; nil: none
 }
 
@@ -89,6 +91,8 @@ type sighting struct {
 	Replies []reply  `json:",omitempty"`
 
 	TLS handshake `json:",omitzero"`
+
+	Content *content `json:",omitempty"` // of the last body, if it was to be kept
 }
 
 // A kernel is what the client's kernel knows of a connection, see tcp(7), and of all connections of the client
@@ -175,6 +179,8 @@ func (p *probe) once() sighting {
 		return p.sh()
 	case p.Name != "":
 		return p.resolve()
+	case p.File != "":
+		return p.read()
 	}
 	return p.connect()
 }
@@ -274,6 +280,7 @@ func newReply(q *dns.Msg, b []byte) reply {
 // connect opens one connection and makes the visit over it.
 func (p *probe) connect() (s sighting) {
 	begin, badSums := time.Now(), tcpBadSums()
+	s.Missing = p.Missing
 	ctx, cancel := context.WithDeadline(context.Background(), begin.Add(p.Limit))
 	defer cancel()
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", p.Addr)
@@ -391,9 +398,12 @@ func (v *visit) read(answers *bufio.Reader, begin time.Time, s *sighting) bool {
 	head, err := io.ReadAll(io.LimitReader(a.Body, 256))
 	s.Text, s.Body = strings.ToValidUTF8(string(head), "?"), int64(len(head))
 	if err == nil {
-		var rest int64
-		rest, err = io.Copy(io.Discard, a.Body)
-		s.Body += rest
+		var rest []byte
+		rest, err = io.ReadAll(a.Body)
+		s.Body += int64(len(rest))
+		if v.Whole {
+			s.Content = newContent(append(head, rest...))
+		}
 	}
 	if err != nil {
 		s.fail("body", err)

@@ -20,7 +20,7 @@ type spec struct {
 	Env      []string          // complete
 	Warm     string            // folder of this machine with the module cache of Config.Cache; empty: the cache is cold
 	Altered  map[int]string    // repositories that faults want to be served instead, by the number of the fault
-	Trees    map[string][]byte // signed trees by the name of the checksum database
+	Trees    map[string][]byte // signed trees by the name of the checksum database, and by wrongTree
 	Timeout  time.Duration
 	Started  time.Time // when the scheduler began to start the lab process
 	Seed     uint64

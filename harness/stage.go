@@ -58,7 +58,7 @@ func (s *stages) of(ctx context.Context, scenario *scenarios.Scenario, project *
 	if err != nil {
 		return nil, err
 	}
-	trees, err := signedTrees(k, u)
+	trees, err := signedTrees(k, u, scenario)
 	if err != nil {
 		return nil, err
 	}
@@ -96,8 +96,9 @@ func (s *stages) universe(ctx context.Context, w *scenarios.World, project *scen
 	return u, err
 }
 
-// signedTrees signs the checksum databases of a world over the modules of a universe.
-func signedTrees(k keys, u *fakeupstream.Universe) (map[string][]byte, error) {
+// signedTrees signs the checksum databases of a scenario's world over the modules of a universe, those that lie
+// too.
+func signedTrees(k keys, u *fakeupstream.Universe, s *scenarios.Scenario) (map[string][]byte, error) {
 	trees := map[string][]byte{}
 	for _, key := range k.SumDB {
 		if trees[key.Name] != nil {
@@ -109,7 +110,7 @@ func signedTrees(k keys, u *fakeupstream.Universe) (map[string][]byte, error) {
 		}
 		trees[key.Name] = db.SignedTree()
 	}
-	return trees, nil
+	return trees, signWrongTrees(trees, k, u, s)
 }
 
 // newKeys makes the certificates and database keys of a world's hosts.

@@ -101,7 +101,7 @@ func probeOptions(t *testing.T) Options {
 	o.Configs = []*scenarios.Config{{Name: "none"}}
 	o.Projects = []*scenarios.Project{{
 		Name:    "probes",
-		Modules: &scenarios.Modules{Seed: 1, Public: 1, Private: 1, Versions: 1, Depth: 1, ZipSize: bulk},
+		Modules: &scenarios.Modules{Seed: 1, Public: 2, Private: 1, Versions: 2, Depth: 1, ZipSize: bulk},
 		Run:     []string{program, probeWord},
 	}}
 	return o
@@ -231,7 +231,8 @@ func count(all []sighting, is func(sighting) bool) (n int) {
 // well reports whether a try came to its end as it does where nothing is wrong.
 func (s sighting) well() bool {
 	resolved := s.Rcode == "" || s.Rcode == "noerror" && len(s.Answers) > 0 || s.Missing && s.Rcode == "nxdomain"
-	return s.Err == "" && s.Status < 400 && resolved
+	found := s.Status < 400 || s.Missing && s.Status == 404
+	return s.Err == "" && found && resolved
 }
 
 // checksOf returns the checks of all faults of a scenario; of a healthy one, the probes of all its hosts.
@@ -305,13 +306,14 @@ func (c check) onTimeline(f *scenarios.Fault) []check {
 type town struct {
 	world   *scenarios.World
 	modules []fakeupstream.Module
+	tree    string    // folder of the true files
 	place   *internet // of which only the addresses are used
 }
 
 func newTown(w *scenarios.World, u *fakeupstream.Universe) *town {
 	place := &internet{world: w, index: map[string]int{}}
 	place.placeHosts()
-	return &town{w, u.Modules, place}
+	return &town{w, u.Modules, u.Proxy, place}
 }
 
 // A spot is one address of a host or name server.
@@ -382,6 +384,10 @@ func (t *town) checks(f *scenarios.Fault) (all []check, err error) {
 		return t.clientHostChecks(f.Client)
 	case f.HTTP != nil:
 		return each(t.spots(f.Target, scenarios.FamilyIPv4), func(s spot) ([]check, error) { return t.httpChecks(f.HTTP, s) })
+	case f.Module != nil:
+		return each(t.spots(f.Target, scenarios.FamilyIPv4), func(s spot) ([]check, error) { return t.moduleChecks(f.Module, s) })
+	case f.SumDB != nil:
+		return each(t.spots(f.Target, scenarios.FamilyIPv4), func(s spot) ([]check, error) { return t.sumdbChecks(f.SumDB, s) })
 	}
 	return nil, fmt.Errorf("it is of no known layer")
 }

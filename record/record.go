@@ -295,11 +295,12 @@ const (
 type Module struct {
 	Path    string `json:"path"`
 	Version string `json:"version"`
-	Sum     string `json:"sum,omitempty"`    // h1: hash of the zip, as in the .ziphash file
-	Good    bool   `json:"good"`             // Sum is that of the true module
-	Checked bool   `json:"checked"`          // a checksum database was asked about it in this cell
-	Pinned  bool   `json:"pinned,omitempty"` // the project's go.sum had its hash before the cell began
-	Before  bool   `json:"before,omitempty"` // it was in the cache before the cell began
+	Sum     string `json:"sum,omitempty"`     // h1: hash of the zip, as in the .ziphash file; empty if there is only a go.mod
+	Good    bool   `json:"good"`              // Sum is that of the true module
+	BadMod  bool   `json:"bad_mod,omitempty"` // its go.mod file is not the true one
+	Checked bool   `json:"checked"`           // a checksum database was asked about it in this cell
+	Pinned  bool   `json:"pinned,omitempty"`  // the project's go.sum had its hash before the cell began
+	Before  bool   `json:"before,omitempty"`  // it was in the cache before the cell began
 }
 
 // A FaultCount says how often a declared fault bit.

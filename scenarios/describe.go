@@ -29,6 +29,10 @@ func (f *Fault) String() string {
 		f.VCS.describe(&w)
 	case f.Forward != nil:
 		f.Forward.describe(&w)
+	case f.Module != nil:
+		f.Module.describe(&w)
+	case f.SumDB != nil:
+		f.SumDB.describe(&w)
 	case f.Client != nil:
 		f.Client.describe(&w)
 	}

@@ -87,6 +87,7 @@ func hostFields(h *Host) fields {
 	f["role"] = set(&h.Role, roleValue).must()
 	f["private"] = set(&h.Private, boolValue)
 	f["sumdb"] = setList(&h.SumDB, "sumdb", hostValue)
+	f["upstream"] = set(&h.Upstream, hostValue)
 	f["repositories"] = set(&h.CodeHost, hostValue)
 	f["family"] = set(&h.Family, familyValue)
 	f["addresses"] = set(&h.Addresses, addressValue)
@@ -129,6 +130,8 @@ func faultFields(f *Fault) fields {
 		"dns":     setMapping(&f.DNS, "a dns fault", dnsFields, checkDNS),
 		"tls":     setMapping(&f.TLS, "a tls fault", tlsFields, checkTLS),
 		"http":    setMapping(&f.HTTP, "an http fault", httpFields, checkHTTP),
+		"module":  setMapping(&f.Module, "a module fault", moduleFields, checkModule),
+		"sumdb":   setMapping(&f.SumDB, "a sumdb fault", sumdbFields, checkSumDB),
 		"vcs":     setMapping(&f.VCS, "a vcs fault", vcsFields, checkVCS),
 		"forward": setMapping(&f.Forward, "a forward fault", forwardFields, checkForward),
 		"client":  setMapping(&f.Client, "a client fault", clientFields, checkClient),

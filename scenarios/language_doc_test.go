@@ -31,6 +31,8 @@ var sections = map[string]func() shape{
 	"HTTP":        func() shape { return object(httpFields(new(HTTPFault))) },
 	"VCS":         func() shape { return object(vcsFields(new(VCSFault))) },
 	"Forward":     func() shape { return object(forwardFields(new(ForwardFault))) },
+	"Module":      func() shape { return object(moduleFields(new(ModuleFault))) },
+	"SumDB":       func() shape { return object(sumdbFields(new(SumDBFault))) },
 	"Client":      func() shape { return object(clientFields(new(ClientFault))) },
 	"Expectation": func() shape { return object(expectationFields(new(Expectation))) },
 	"Config":      func() shape { return object(configFields(new(Config))) },

@@ -8,7 +8,7 @@ import (
 	"slices"
 )
 
-//go:embed worlds configs projects healthy packet stream dns tls http vcs forward client
+//go:embed worlds configs projects healthy packet stream dns tls http module sumdb vcs forward client
 var builtin embed.FS
 
 // Options are the options of Load.

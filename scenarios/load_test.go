@@ -40,7 +40,7 @@ func TestBuiltin(t *testing.T) {
 	assert.ElementsMatch(t, []string{"international", "office-cn", "corp-intranet", "ci-cloud", "kubernetes-pod", "open-source"}, worlds)
 	assert.GreaterOrEqual(t, len(lib.Configs), 12)
 	assert.GreaterOrEqual(t, len(lib.Scenarios), 14)
-	assert.Len(t, lib.Projects, 7)
+	assert.Len(t, lib.Projects, 8)
 	for _, w := range lib.Worlds {
 		healthy := "healthy-" + w.Name
 		assert.True(t, slices.ContainsFunc(lib.Scenarios, func(s *Scenario) bool { return s.Name == healthy && s.World == w }), healthy)
@@ -62,7 +62,7 @@ func TestBuiltinScenarios(t *testing.T) {
 		assert.NotEmpty(t, s.About, s.Name)
 		assert.Equal(t, s.Name+".yaml", filepath.Base(s.Pos.File))
 	}
-	assert.Equal(t, map[string]bool{"packet": true, "stream": true, "dns": true, "tls": true, "http": true, "vcs": true, "forward": true, "client": true}, layers)
+	assert.Equal(t, map[string]bool{"packet": true, "stream": true, "dns": true, "tls": true, "http": true, "vcs": true, "module": true, "sumdb": true, "forward": true, "client": true}, layers)
 }
 
 // TestFolderIsBuiltin checks that nothing in this folder is left out of the binary.

@@ -52,6 +52,7 @@ func (d *decoder) fault(n ast.Node, w *World) Fault {
 		d.checkLayer(&f)
 	}
 	d.checkTimeline(&f)
+	d.checkSumDBTimeline(&f)
 	if w != nil && f.Target.Pattern != "" {
 		at := f.Pos
 		if n := keyNode(n.(*ast.MappingNode), "host"); n != nil {
@@ -63,6 +64,8 @@ func (d *decoder) fault(n ast.Node, w *World) Fault {
 		d.keepRepositories(&f, w, at)
 		d.keepHTTP(&f, w, at)
 		d.keepForward(&f, w, at)
+		d.keepModuleProxies(&f, w, at)
+		d.keepDatabases(&f, w, at)
 	}
 	if w != nil && f.DNS != nil {
 		d.checkDNSAddress(f.DNS, w, n.(*ast.MappingNode))
@@ -95,7 +98,7 @@ func (d *decoder) checkLayer(f *Fault) {
 		set bool
 	}{
 		{"packet", f.Packet != nil}, {"stream", f.Stream != nil}, {"dns", f.DNS != nil}, {"tls", f.TLS != nil},
-		{"http", f.HTTP != nil}, {"vcs", f.VCS != nil}, {"forward", f.Forward != nil}, {"client", f.Client != nil},
+		{"http", f.HTTP != nil}, {"module", f.Module != nil}, {"sumdb", f.SumDB != nil}, {"vcs", f.VCS != nil}, {"forward", f.Forward != nil}, {"client", f.Client != nil},
 	} {
 		if l.set {
 			layers = append(layers, l.key)
@@ -104,7 +107,7 @@ func (d *decoder) checkLayer(f *Fault) {
 	_, isNameserver := strings.CutPrefix(f.Target.Pattern, "ns:")
 	switch {
 	case len(layers) == 0:
-		d.failf(f.Pos, "a fault needs one of `packet:`, `stream:`, `dns:`, `tls:`, `http:`, `vcs:`, `forward:` and `client:`")
+		d.failf(f.Pos, "a fault needs one of `packet:`, `stream:`, `dns:`, `tls:`, `http:`, `module:`, `sumdb:`, `vcs:`, `forward:` and `client:`")
 	case len(layers) > 1:
 		d.failf(f.Pos, "a fault is at one layer, not at %s; write one fault for each", strings.Join(layers, " and "))
 	case f.Client != nil:
@@ -189,7 +192,8 @@ func overlap(a, b Target) bool {
 func sameEffect(a, b *Fault) bool {
 	return reflect.DeepEqual(a.Packet, b.Packet) && reflect.DeepEqual(a.Stream, b.Stream) &&
 		reflect.DeepEqual(a.DNS, b.DNS) && reflect.DeepEqual(a.TLS, b.TLS) &&
-		reflect.DeepEqual(a.HTTP, b.HTTP) && reflect.DeepEqual(a.VCS, b.VCS) && reflect.DeepEqual(a.Forward, b.Forward) && reflect.DeepEqual(a.Client, b.Client)
+		reflect.DeepEqual(a.HTTP, b.HTTP) && reflect.DeepEqual(a.Module, b.Module) && reflect.DeepEqual(a.SumDB, b.SumDB) &&
+		reflect.DeepEqual(a.VCS, b.VCS) && reflect.DeepEqual(a.Forward, b.Forward) && reflect.DeepEqual(a.Client, b.Client)
 }
 
 // takesTurns reports whether the fault leaves some of its time or of what it meets to others.
@@ -225,6 +229,10 @@ func contradiction(a, b *Fault) string {
 		return vcsContradiction(a.VCS, b.VCS)
 	case a.Forward != nil && b.Forward != nil:
 		return forwardContradiction(a.Forward, b.Forward)
+	case a.Module != nil && b.Module != nil:
+		return moduleContradiction(a.Module, b.Module)
+	case a.SumDB != nil && b.SumDB != nil:
+		return sumdbContradiction(a.SumDB, b.SumDB)
 	case a.Client != nil && b.Client != nil:
 		return clientContradiction(a.Client, b.Client)
 	}

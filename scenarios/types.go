@@ -23,6 +23,7 @@ type Host struct {
 	Role      Role     // what answers there
 	Private   bool     // it knows the project's private modules
 	SumDB     []string // names of the checksum databases that a module-proxy answers for below /sumdb/
+	Upstream  string   // module-proxy that a module-proxy asks for what its cache does not have; empty: it has all
 	CodeHost  string   // host that has the repositories of a vcs that has pages only; empty means itself
 	Family    Family   // the kinds of addresses it has
 	Addresses int      // how many of each kind, at most MaxAddresses; 0 means 1
@@ -117,7 +118,7 @@ type Scenario struct {
 }
 
 // A Fault is one thing that is wrong, at one place, at one layer.
-// Exactly one of Packet, Stream, DNS, TLS, HTTP, VCS, Forward and Client is set.
+// Exactly one of Packet, Stream, DNS, TLS, HTTP, Module, SumDB, VCS, Forward and Client is set.
 type Fault struct {
 	Target Target
 	From   time.Duration // from the start of the go command
@@ -135,6 +136,8 @@ type Fault struct {
 	DNS     *DNSFault
 	TLS     *TLSFault
 	HTTP    *HTTPFault
+	Module  *ModuleFault
+	SumDB   *SumDBFault
 	VCS     *VCSFault
 	Forward *ForwardFault
 	Client  *ClientFault // has no Target, and no time line
@@ -171,6 +174,10 @@ func (f *Fault) Layer() string {
 		return "vcs"
 	case f.Forward != nil:
 		return "forward"
+	case f.Module != nil:
+		return "module"
+	case f.SumDB != nil:
+		return "sumdb"
 	case f.Client != nil:
 		return "client"
 	}

@@ -21,6 +21,7 @@ func (d *decoder) world(root ast.Node) *World {
 		w.Nameservers = []Nameserver{{Name: "ns1", Pos: w.Pos}}
 	}
 	d.checkRepositories(w)
+	d.checkUpstreams(w)
 	for _, name := range w.Resolver.Hosts {
 		if known := w.hostNames(); !slices.Contains(known, name) {
 			at := d.position(keyNode(keyNode(root.(*ast.MappingNode), "resolver").(*ast.MappingNode), "hosts"))

@@ -31,7 +31,11 @@ func Classify(cell *record.Cell, run *record.Run) string {
 		if endedByWrapper(cell) {
 			return AttemptTimeout
 		}
-		return classifyText(nameHosts(cell.Stderr, run, cell))
+		class := classifyText(nameHosts(cell.Stderr, run, cell))
+		if slices.Contains(notFound, class) && slices.ContainsFunc(cell.Requests, foundSlowly) {
+			return slowNotFound
+		}
+		return class
 	}
 	return ""
 }
@@ -49,6 +53,19 @@ func endedByWrapper(cell *record.Cell) bool {
 		}
 	}
 	return false
+}
+
+// slowNotFound is the class of cells that failed as something was not found, after a proxy had looked for it for
+// long. The go command does not say how long, but in its -x trace.
+const slowNotFound = "slow-not-found"
+
+// notFound are the classes of what is not found at once.
+var notFound = []string{"http-404", "http-410", "upstream-unknown-revision", "unknown-revision"}
+
+// foundSlowly reports whether the answer to a request is that there is no such thing, and took ten seconds or more.
+func foundSlowly(r record.Request) bool {
+	const slow = 10
+	return (r.Status == 404 || r.Status == 410) && r.First-r.Start >= slow
 }
 
 func classifyText(text string) string {

@@ -147,3 +147,14 @@ func FuzzClassify(f *testing.F) {
 		assert.Equal(t, class, Classify(failed("go: downloading m.example/lib v1.0.0\n"+stderr), run))
 	})
 }
+
+func TestSlowNotFound(t *testing.T) {
+	missing := func(seconds record.Seconds, status int) *record.Cell {
+		return &record.Cell{Outcome: record.Error, Stderr: "go: m@v1.0.0: reading https://a.test/m/@v/v1.0.0.zip: 404 Not Found\n",
+			Requests: []record.Request{{Start: 1, First: 1 + seconds, Status: status}}}
+	}
+	assert.Equal(t, "slow-not-found", Classify(missing(10, 404), nil))
+	assert.Equal(t, "slow-not-found", Classify(missing(60, 410), nil))
+	assert.Equal(t, "http-404", Classify(missing(9, 404), nil))
+	assert.Equal(t, "http-404", Classify(missing(60, 200), nil))
+}

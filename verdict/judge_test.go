@@ -37,6 +37,7 @@ func TestIntegrity(t *testing.T) {
 		{"private only", "", []record.Module{private}, record.Unverified},
 		{"only a go.mod file", "", []record.Module{{Path: "m", Checked: true}}, record.Verified},
 		{"tampered", "", []record.Module{checked, bad}, record.TamperedAccepted},
+		{"a changed go.mod file", "", []record.Module{{Path: "m", BadMod: true}}, record.TamperedAccepted},
 		{"tampered and rejected elsewhere", "sumdb-checksum-mismatch", []record.Module{bad}, record.TamperedAccepted},
 		{"rejected by the database", "sumdb-checksum-mismatch", []record.Module{checked}, record.TamperedRejected},
 		{"rejected by go.sum", "gosum-checksum-mismatch", nil, record.TamperedRejected},
@@ -46,6 +47,19 @@ func TestIntegrity(t *testing.T) {
 			cell := &record.Cell{Class: tc.class, Modules: tc.modules}
 			assert.Equal(t, tc.want, Integrity(cell, project))
 		})
+	}
+}
+
+func TestIntegrityOfTheDatabase(t *testing.T) {
+	for stderr, want := range map[string]record.Integrity{
+		"m@v1.0.0: verifying module: m@v1.0.0: cannot authenticate record data in server response":             record.TamperedRejected,
+		"go.sum database server misbehavior detected!":                                                         record.TamperedRejected,
+		"m@v1.0.0: verifying module: m@v1.0.0: reading tree note: invalid signature for key sum.test+640e65a8": record.TamperedRejected,
+		"m@v1.0.0: verifying module: initializing sumdb.Client: checking tree#6: downloaded inconsistent tile": record.TamperedRejected,
+		"m@v1.0.0: verifying module: m@v1.0.0: malformed record data":                                          "",
+	} {
+		cell := &record.Cell{Class: "sumdb-bad-response", Stderr: stderr}
+		assert.Equal(t, want, Integrity(cell, record.Project{}), stderr)
 	}
 }
 

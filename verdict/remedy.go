@@ -46,7 +46,7 @@ var remedies = map[string]string{
 	"toolchain-not-available":   "Name a release that exists in go.mod, and a GOPROXY other than off.",
 
 	"gosum-checksum-mismatch": "Find out who changed the module before touching go.sum, and use the same GOPROXY everywhere.",
-	"sumdb-bad-response":      "Use a proxy that passes the checksum database on unchanged, or none for it.",
+	"sumdb-bad-response":      "Use a proxy that passes the checksum database on unchanged, or none for it; if that is refused, too, ask who runs the database.",
 	"sumdb-checksum-mismatch": "Do not use this copy of the module: get it from another proxy, and keep GOSUMDB on.",
 	"sumdb-connection-lost":   "Try again, or let a module proxy answer for the checksum database.",
 	"sumdb-not-found":         "Set GOPRIVATE if the module is private; else wait until the database has seen the version.",

@@ -108,8 +108,8 @@ var stages = []stage{
 		about: "the checksum database, or a module proxy in its place",
 		mark:  lazy(`verifying (?:module|go\.mod)|/lookup/|/sumdb/|/tile/\d|(?://|lookup )\$go-sumdb|misbehavior detected|^malformed note`),
 		rules: []rule{
-			is("sumdb-state-corrupt", `initializing sumdb\.Client: .*(?:malformed|inconsistent|verifiable)|^malformed note`),
-			is("sumdb-bad-response", `malformed (?:record|note|tree)|cannot (?:authenticate|validate) record|no verifiable signatures|inconsistent tile|misbehavior detected`),
+			is("sumdb-state-corrupt", `initializing sumdb\.Client: .*(?:malformed|verifiable)|^malformed note`),
+			is("sumdb-bad-response", `malformed (?:record|note|tree)|cannot (?:authenticate|validate) record|no verifiable signatures|invalid signature for key|inconsistent tile|misbehavior detected`),
 			is("sumdb-proxy-unsupported", `reading \S+/supported: \d{3}`),
 			is("sumdb-not-found", `reading \S+/lookup/\S+: (?:404|410)\b`),
 			is("sumdb-server-error", `reading \S+: \d{3}\b`),
@@ -259,7 +259,7 @@ var stages = []stage{
 	{
 		about: "the -x trace: a not-found that took its time, in seconds of two digits or more",
 		rules: []rule{
-			{"slow-not-found", lazy(`: (?:404|410) .*\(\d{2,}\.\d+s\)`), trace},
+			{slowNotFound, lazy(`: (?:404|410) .*\(\d{2,}\.\d+s\)`), trace},
 		},
 	},
 }
