@@ -2,6 +2,7 @@ package verdict
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -182,6 +183,45 @@ func (q *inquiry) survivingOutage() {
 		}
 		q.say(only(cells, didFail), "%s (%s) got through the fault in %d of %s%s.",
 			capital(s.name), list(configs), len(survived), plural(len(cells), "cell"), time)
+	}
+	for _, c := range q.run.Configs {
+		if twin := q.plainTwin(c); twin != "" {
+			q.compareWithout(c, twin)
+		}
+	}
+}
+
+// plainTwin returns the config that has the same variables as one that tries again or keeps its module cache, and
+// does neither; "" if there is none.
+func (q *inquiry) plainTwin(c record.Config) string {
+	if c.Retry == "" && c.Cache == "" {
+		return ""
+	}
+	twins := q.configsWith(func(t record.Config) bool { return t.Retry == "" && t.Cache == "" && maps.Equal(t.Env, c.Env) })
+	if len(twins) == 0 {
+		return ""
+	}
+	return twins[0]
+}
+
+// compareWithout says what trying again, or keeping the module cache, changed.
+func (q *inquiry) compareWithout(c record.Config, twin string) {
+	failed := only(of(q.cells, twin), didFail)
+	saved, lost := q.onlyWorked(c.Name, twin), q.onlyWorked(twin, c.Name)
+	what := "trying again (" + c.Retry + ")"
+	if c.Retry == "" {
+		what = "keeping the module cache"
+	}
+	text := fmt.Sprintf("Of the %s in which %s failed, %s saved %d (%s)", plural(len(failed), "cell"), twin, what, len(saved), c.Name)
+	if len(saved) > 0 {
+		text += fmt.Sprintf(", in %.1f s on average", meanSeconds(saved))
+	}
+	if still := only(of(q.cells, c.Name), didFail); len(still) > 0 && c.Retry != "" {
+		text += fmt.Sprintf("; where it did not help, the failure came after %.1f s instead of %.1f s", meanSeconds(still), meanSeconds(failed))
+	}
+	q.say(saved, "%s.", text)
+	if len(lost) > 0 {
+		q.say(lost, "%s failed in %s in which %s worked.", c.Name, plural(len(lost), "cell"), twin)
 	}
 }
 

@@ -77,6 +77,31 @@ func TestSilenceIsTheLongestTimeWithoutAnythingFromTheNetwork(t *testing.T) {
 	assert.InDelta(t, 30, float64(silence(c)), 1e-9)
 }
 
+func TestStrategiesAreComparedWithTheSameSettingsWithoutThem(t *testing.T) {
+	m := newMatch("plain", "again", "kept", "other")
+	env := map[string]string{"GOPROXY": "https://p.test"}
+	for i := range 3 {
+		m.run.Configs[i].Env = env
+	}
+	m.run.Configs[1].Retry, m.run.Configs[2].Cache = "attempts=3", "warm"
+	m.run.Configs[3].Retry = "attempts=2" // of other settings, without a twin
+	m.all("plain", "dead", "slow")
+	m.add("dead", "plain", record.Error, 10)
+	m.add("slow", "plain", record.Error, 10)
+	m.all("again", "dead", "slow")
+	m.add("dead", "again", record.Error, 33)
+	m.add("slow", "again", record.OK, 12)
+	m.all("kept", "well", "dead")
+	m.add("dead", "kept", record.OK, 1, unmet)
+	m.add("well", "kept", record.Error, 1)
+	text := findingsText(Findings(&m.run, m.cells, m.rank(Rules{})))
+	assert.Contains(t, text, `Of the 2 cells in which plain failed, trying again (attempts=3) saved 1 (again), in 12.0 s on average; `+
+		"where it did not help, the failure came after 33.0 s instead of 10.0 s.\n     slow/again\n")
+	assert.Contains(t, text, "Of the 2 cells in which plain failed, keeping the module cache saved 2 (kept), in 1.0 s on average.\n")
+	assert.Contains(t, text, "kept failed in 1 cell in which plain worked.\n     well/plain\n")
+	assert.NotContains(t, text, "(other)")
+}
+
 // A class without a party would be reported as nobody's.
 func TestEveryClassHasAParty(t *testing.T) {
 	for class := range remedies {
