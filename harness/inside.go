@@ -118,6 +118,9 @@ func (in *internet) facts(e ending) *record.Cell {
 	read := in.filesRead() // before anybody else reads them
 	in.countClientFaults(read, e.said())
 	c.Modules = in.downloaded(c.Requests)
+	for _, p := range in.programs {
+		c.Programs = append(c.Programs, p.record())
+	}
 	for i, f := range in.faults {
 		d := &in.declared[i]
 		unseeded := d.Stream != nil && d.Stream.Unseeded()

@@ -41,6 +41,7 @@ type internet struct {
 	tcpDNS       queryLog         // queries over TCP, which the packet link does not follow
 	byAddr       map[netip.AddrPort]*service
 	egresses     []string // names of the hosts that connect to others, in the order of their addresses
+	programs     []*program
 
 	mu      sync.Mutex // guards what follows
 	dbs     map[string]*fakeupstream.ChecksumDB
@@ -93,7 +94,10 @@ func newInternet(s *spec) (*internet, error) {
 	if err := in.serveNames(); err != nil {
 		return nil, err
 	}
-	return in, in.serveHosts()
+	if err := in.serveHosts(); err != nil {
+		return nil, err
+	}
+	return in, in.startPrograms()
 }
 
 // placeHosts gives every name an address. Hosts of the world that differ only by port share one.
@@ -295,9 +299,12 @@ func protocols(h *scenarios.Host) []string {
 	return []string{"h2", "http/1.1"}
 }
 
-// handler returns the honest HTTP server of the role of host number i of the world.
+// handler returns the honest HTTP server of the role of host number i of the world, or what hands requests to its own program.
 func (in *internet) handler(i int) (http.Handler, error) {
 	h := &in.world.Hosts[i]
+	if h.Server != nil {
+		return in.addProgram(h)
+	}
 	switch h.Role {
 	case scenarios.RoleModuleProxy:
 		return in.moduleProxy(h, i)

@@ -64,6 +64,7 @@ type Plan struct {
 type planned struct {
 	key  record.Key
 	spec *spec
+	skip string // why it cannot be run on this machine; empty: it can
 }
 
 // NewPlan makes what the cells of a run share (modules, certificates, keys) and lines the cells up:
@@ -245,7 +246,7 @@ func (p *Plan) add(rep int, s *scenarios.Scenario, project *scenarios.Project, c
 		own.Warm = on.warm
 	}
 	key := record.Key{Scenario: s.Name, Config: c.Name, Project: project.Name, Go: o.Go.Version, Rep: rep}
-	p.cells = append(p.cells, planned{key, own})
+	p.cells = append(p.cells, planned{key, own, missingProgram(s.World)})
 }
 
 // Header describes the run as results.jsonl begins with it.

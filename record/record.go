@@ -191,6 +191,7 @@ type Cell struct {
 	Integrity   Integrity        `json:"integrity,omitempty"`
 	Modules     []Module         `json:"modules,omitempty"` // what the module cache held at the end
 	Faults      []FaultCount     `json:"faults,omitempty"`
+	Programs    []Program        `json:"programs,omitempty"` // that served hosts of the world in place of simrun's servers
 	Lost        map[string]int64 `json:"lost,omitempty"`     // events that did not fit into a bounded buffer, by buffer
 	Capture     string           `json:"capture,omitempty"`  // file with its packets (pcapng): slash-separated, from the folder of the results file
 	ClientCPU   Seconds          `json:"client_cpu_seconds"` // go and all that it started
@@ -259,7 +260,7 @@ type Query struct {
 type Conn struct {
 	Host        string  `json:"host"`           // of the world; the address for a stray
 	Addr        string  `json:"addr"`           // address:port
-	From        string  `json:"from,omitempty"` // forward proxy that opened it; empty: the client
+	From        string  `json:"from,omitempty"` // host that opened it, such as a forward proxy; empty: the client
 	Start       Seconds `json:"start"`
 	Established Seconds `json:"established,omitempty"` // the SYN-ACK reached the client; 0: never
 	Tunnel      Seconds `json:"tunnel,omitempty"`      // the forward proxy's answer to CONNECT reached the client; 0: no CONNECT, or no answer
@@ -290,6 +291,15 @@ const (
 	TamperedRejected Integrity = "tampered-rejected"
 	TamperedAccepted Integrity = "tampered-accepted"
 )
+
+// A Program is a real program that served a host.
+type Program struct {
+	Host   string   `json:"host"`
+	Exec   []string `json:"exec"`             // with its arguments
+	Output string   `json:"output,omitempty"` // of which the middle is missing if it is long
+	Ended  Seconds  `json:"ended,omitempty"`  // when it ended, if Died says that it did
+	Died   string   `json:"died,omitempty"`   // how it ended, such as "exit status 1"; empty: it lived until the end
+}
 
 // A Module is one module version that the module cache held at the end.
 type Module struct {

@@ -44,6 +44,7 @@ func Explain(w io.Writer, run *record.Run, c *record.Cell, opts ExplainOptions) 
 	e.harm()
 	e.attempts()
 	e.output()
+	e.programs()
 	e.evidence()
 	_, err := io.WriteString(w, e.out.String())
 	return err
@@ -207,11 +208,29 @@ func (e *explainer) harm() {
 
 // output prints what the go command said.
 func (e *explainer) output() {
-	text := strings.TrimRight(e.cell.Stderr, "\n")
+	e.quote("What the go command said"+exitText(e.cell), e.cell.Stderr)
+}
+
+// programs shows what became of the real programs that served hosts.
+func (e *explainer) programs() {
+	for _, p := range e.cell.Programs {
+		end := "lived until the end"
+		if p.Died != "" {
+			end = fmt.Sprintf("ended after %s: %s", secondsText(p.Ended), p.Died)
+		}
+		e.section("The server of " + oneLine(p.Host))
+		e.paragraph("  ", plain, oneLine(strings.Join(p.Exec, " "))+" "+end)
+		e.quote("What it said", p.Output)
+	}
+}
+
+// quote shows what a program said, below a title, if it said anything.
+func (e *explainer) quote(title, text string) {
+	text = strings.TrimRight(text, "\n")
 	if text == "" {
 		return
 	}
-	e.section("What the go command said" + exitText(e.cell))
+	e.section(title)
 	lines := strings.Split(text, "\n")
 	for i, l := range lines {
 		if hidden := len(lines) - explainedLines; hidden > 0 && !e.all && i >= explainedLines/2 && i < explainedLines/2+hidden {

@@ -113,20 +113,27 @@ func (d *decoder) items(n ast.Node, what string, each func(n ast.Node)) bool {
 // text returns the text of a scalar as it is written, with variables replaced. That it is the text and
 // not YAML's idea of its type makes "off", "1_000" and "08" mean themselves.
 func (d *decoder) text(n ast.Node) (string, bool) {
-	var written string
+	written, ok := d.written(n)
+	if !ok {
+		return "", false
+	}
+	return d.expand(written, d.position(n))
+}
+
+// written returns the text of a scalar as it is written.
+func (d *decoder) written(n ast.Node) (string, bool) {
 	switch n := n.(type) {
 	case *ast.NullNode:
 		d.failf(d.position(n), "value is missing; write \"\" for an empty one")
 		return "", false
 	case *ast.LiteralNode:
-		written = n.Value.Value
+		return n.Value.Value, true
 	case ast.ScalarNode:
-		written = n.GetToken().Value
+		return n.GetToken().Value, true
 	default:
 		d.failf(d.position(n), "this is a single value, not %s", describe(n))
 		return "", false
 	}
-	return d.expand(written, d.position(n))
 }
 
 func describe(n ast.Node) string {

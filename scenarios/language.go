@@ -91,6 +91,7 @@ func hostFields(h *Host) fields {
 	f["repositories"] = set(&h.CodeHost, hostValue)
 	f["family"] = set(&h.Family, familyValue)
 	f["addresses"] = set(&h.Addresses, addressValue)
+	f["server"] = setMapping(&h.Server, "a server", serverFields, checkServer)
 	return f
 }
 

@@ -19,6 +19,7 @@ import (
 var sections = map[string]func() shape{
 	"World":       func() shape { return object(worldFields(new(World))) },
 	"Host":        func() shape { return object(hostFields(new(Host))) },
+	"Server":      func() shape { return object(serverFields(new(Server))) },
 	"Name server": func() shape { return object(linkFields(new(Link))) },
 	"Resolver":    func() shape { return object(resolverFields(new(Resolver))) },
 	"Scenario":    func() shape { return object(scenarioFields(new(Scenario))) },

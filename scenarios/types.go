@@ -28,6 +28,7 @@ type Host struct {
 	Family    Family   // the kinds of addresses it has
 	Addresses int      // how many of each kind, at most MaxAddresses; 0 means 1
 	Link      Link     // the way from the client to it and back
+	Server    *Server  // program that serves it; nil means simrun's own server
 	Pos       Position
 }
 

@@ -71,6 +71,7 @@ func (d *decoder) host(key string, at Position, n ast.Node) (Host, bool) {
 	h := Host{Pos: at}
 	d.mapping(n, at, "a host", hostFields(&h))
 	d.checkLink(h.Link, at)
+	d.checkServed(&h, at)
 	if len(h.SumDB) > 0 && h.Role != RoleModuleProxy && h.Role != "" {
 		d.failf(at, "`sumdb:` is for a %s, not for a %s", RoleModuleProxy, h.Role)
 	}

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"container/heap"
+	"maps"
 	"net/netip"
 	"os"
 	"sync"
@@ -28,7 +29,8 @@ type link struct {
 	gateway6    netip.Addr
 	sites       map[netip.Addr]*site
 	track       *tracker
-	capture     *capture // nil: no packets are kept
+	capture     *capture                                // nil: no packets are kept
+	guests      atomic.Pointer[map[netip.Addr]*os.File] // TUN devices of further machines on the client's side; nil: none
 
 	mu      sync.Mutex // guards what follows
 	parcels parcelHeap
@@ -90,6 +92,11 @@ func (l *link) start() error {
 func (l *link) stop() {
 	l.client.Close()
 	l.wan.Close()
+	if guests := l.guests.Load(); guests != nil {
+		for _, tun := range *guests { // each twice, for its two addresses
+			tun.Close()
+		}
+	}
 	l.alarm.close()
 	l.done.Wait()
 }
@@ -114,6 +121,11 @@ func (l *link) read(tun *os.File, take func(buf []byte, came time.Duration)) {
 // fromClient takes a packet that the client host has sent.
 func (l *link) fromClient(buf []byte, came time.Duration) {
 	l.keep(buf, came, outbound)
+	l.fromGuest(buf, came)
+}
+
+// fromGuest takes a packet that the client host or another machine on its side has sent.
+func (l *link) fromGuest(buf []byte, came time.Duration) {
 	p, ok := parse(buf)
 	if !ok || p.dst.Addr().IsMulticast() {
 		l.release(buf)
@@ -122,7 +134,7 @@ func (l *link) fromClient(buf []byte, came time.Duration) {
 	s := l.sites[p.dst.Addr()]
 	if s == nil {
 		l.track.stray(p.dst.Addr())
-		l.sendToClient(icmpFor(l.gateway(p.dst.Addr()), p, buf, unreachableNet))
+		l.sendToClient(icmpFor(l.gateway(p.dst.Addr()), p, buf, unreachableNet), p.src.Addr())
 		return
 	}
 	f := l.track.sent(s, p, came)
@@ -230,7 +242,7 @@ func (l *link) arrive(c parcel) {
 		if !c.corrupt {
 			l.track.delivered(c.site, c.flow, p, c.sent, l.now())
 		}
-		l.sendToClient(c.buf)
+		l.sendToClient(c.buf, p.dst.Addr())
 		return
 	}
 	if answer, refused := refuse(c, p); refused {
@@ -247,10 +259,38 @@ func (l *link) arrive(c parcel) {
 	l.release(c.buf)
 }
 
-func (l *link) sendToClient(buf []byte) {
-	l.keep(buf, l.now(), inbound)
-	_, _ = l.client.Write(buf) // fails only when the link is stopped
+// sendToClient hands a packet to the client host, or to the other machine on its side that has the address.
+func (l *link) sendToClient(buf []byte, to netip.Addr) {
+	tun := l.guest(to)
+	if tun == nil {
+		l.keep(buf, l.now(), inbound)
+		tun = l.client
+	}
+	_, _ = tun.Write(buf) // fails only when the link is stopped
 	l.release(buf)
+}
+
+// guest returns the device of the machine beside the client host that has an address, or nil.
+func (l *link) guest(a netip.Addr) *os.File {
+	guests := l.guests.Load()
+	if guests == nil {
+		return nil
+	}
+	return (*guests)[a]
+}
+
+// addGuest begins to forward the packets of a further machine on the client's side. Machines are added one
+// after the other.
+func (l *link) addGuest(tun *os.File, addrs ...netip.Addr) {
+	all := map[netip.Addr]*os.File{}
+	if old := l.guests.Load(); old != nil {
+		maps.Copy(all, *old)
+	}
+	for _, a := range addrs {
+		all[a] = tun
+	}
+	l.guests.Store(&all)
+	l.done.Go(func() { l.read(tun, l.fromGuest) })
 }
 
 // release gives a buffer back. Those of answers made here are too small to take a packet, and are left.

@@ -229,15 +229,23 @@ func (n *Network) clientSide() (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	tun, eth, err := openTUN("eth0")
+	n.netlink = c
+	tun, eth, err := c.outside(client4, client6)
+	n.eth = eth
+	return tun, err
+}
+
+// outside makes the interface by which a machine on the client's side of the link reaches the internet, from
+// the given addresses.
+func (c configurator) outside(v4, v6 netip.Prefix) (tun *os.File, index int, err error) {
+	tun, index, err = openTUN("eth0")
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	n.eth, n.netlink = eth, c
-	return tun, errors.Join(
-		c.bringUp(loopback), c.bringUp(eth, client4, client6),
-		c.route(eth, netip.MustParsePrefix("0.0.0.0/0"), client4.Addr()),
-		c.route(eth, netip.MustParsePrefix("::/0"), client6.Addr()),
+	return tun, index, errors.Join(
+		c.bringUp(loopback), c.bringUp(index, v4, v6),
+		c.route(index, netip.MustParsePrefix("0.0.0.0/0"), v4.Addr()),
+		c.route(index, netip.MustParsePrefix("::/0"), v6.Addr()),
 		pinKernel())
 }
 
@@ -270,27 +278,11 @@ func (n *Network) OnClient(f func() error) error {
 // DialFrom connects from an address on the client's side of the packet link, as a forward proxy does that
 // stands in the client's network. The address must have been added by AddEgress.
 func (n *Network) DialFrom(ctx context.Context, network string, from netip.Addr, to netip.AddrPort) (net.Conn, error) {
-	type result struct {
-		conn net.Conn
-		err  error
+	var local net.Addr = &net.TCPAddr{IP: from.AsSlice()}
+	if strings.HasPrefix(network, "udp") {
+		local = &net.UDPAddr{IP: from.AsSlice()}
 	}
-	done := make(chan result, 1)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread has moved to another namespace, and ends
-		if err := unix.Setns(int(n.ns.Fd()), unix.CLONE_NEWNET); err != nil {
-			done <- result{nil, fmt.Errorf("enter the client's network namespace: %w", err)}
-			return
-		}
-		var local net.Addr = &net.TCPAddr{IP: from.AsSlice()}
-		if strings.HasPrefix(network, "udp") {
-			local = &net.UDPAddr{IP: from.AsSlice()}
-		}
-		d := net.Dialer{LocalAddr: local}
-		conn, err := d.DialContext(ctx, network, to.String()) // a literal address: the socket is made on this thread
-		done <- result{conn, err}
-	}()
-	r := <-done
-	return r.conn, r.err
+	return dialIn(ctx, n.ns, net.Dialer{LocalAddr: local}, network, to)
 }
 
 // Egress returns the address number n, from 0 to 99, that a forward proxy connects from.
