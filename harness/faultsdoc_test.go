@@ -52,7 +52,8 @@ func TestFaultsDocument(t *testing.T) {
 }
 
 // readSayings reads the rows whose first cell is a fault. What git says depends on the library that it is
-// built with. Of faults of the client's files, the second column is with a checksum database.
+// built with. Of faults of the client's files and of modules, the second column is with a checksum database; of
+// those of a database, the first is at its own host, and the second at the module proxy.
 func readSayings(t *testing.T, git bool) (all []saying) {
 	t.Helper()
 	text, err := os.ReadFile("../docs/faults.md")
@@ -64,10 +65,18 @@ func readSayings(t *testing.T, git bool) (all []saying) {
 			continue
 		}
 		row := len(all)
+		if strings.HasPrefix(fault, "sumdb:") {
+			checked := map[string]string{"GOPROXY": "https://a.test", "GOSUMDB": "sum.test"}
+			all = append(all, newSaying(t, fmt.Sprintf("sumdb-%d", row), fault, "R", "sum.test", checked, cells[1]))
+			passed := newSaying(t, fmt.Sprintf("passed-%d", row), fault, "R", "a.test", checked, cells[2])
+			passed.setting.World = "database-at-proxy"
+			all = append(all, passed)
+			continue
+		}
 		proxy := map[string]string{"GOPROXY": "https://a.test", "GOSUMDB": "off"}
 		all = append(all, newSaying(t, fmt.Sprintf("go-%d", row), fault, "R", "a.test", proxy, cells[1]))
 		switch {
-		case strings.Contains(fault, "cache:") || strings.Contains(fault, "disk:"):
+		case strings.Contains(fault, "cache:") || strings.Contains(fault, "disk:") || strings.HasPrefix(fault, "module:"):
 			checked := map[string]string{"GOPROXY": "https://a.test", "GOSUMDB": "sum.test"}
 			all = append(all, newSaying(t, fmt.Sprintf("sumdb-%d", row), fault, "R", "a.test", checked, cells[2]))
 		case git:
@@ -90,7 +99,7 @@ func newSaying(t *testing.T, id, fault, project, host string, env map[string]str
 	// the client has sent its request, and clients have other words for that.
 	distance := map[string]any{"host": host, "packet": map[string]any{"delay": "20ms"}}
 	s := Setting{ID: id, About: fault, Project: project, Env: env, Faults: []map[string]any{declared, distance}}
-	if strings.Contains(fault, "disk:") || strings.Contains(fault, "cache:") {
+	if strings.Contains(fault, "disk:") || strings.Contains(fault, "cache:") || strings.HasPrefix(fault, "sumdb:") {
 		s.Faults = s.Faults[:1] // a command that fails at once meets no distance
 	}
 	words = strings.TrimSuffix(strings.TrimSpace(words), " |")
