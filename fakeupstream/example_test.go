@@ -141,3 +141,58 @@ func ExampleLog() {
 	// 404 404 page not found <nil>
 	// GET /example.test/hello/@v/list 404 19
 }
+
+// A proxy whose list of versions is older than its files.
+func ExampleWrongModules() {
+	proxy := &fakeupstream.ModuleProxy{Tree: fstest.MapFS{
+		"example.test/hello/@v/v1.0.0.info": {Data: []byte(`{"Version":"v1.0.0"}`)},
+		"example.test/hello/@v/v1.1.0.info": {Data: []byte(`{"Version":"v1.1.0"}`)},
+	}}
+	stale := scenarios.ModuleFault{Stale: true}
+	meets := func(r *http.Request) bool { return proxy.Meets(stale, r) }
+	server := httptest.NewServer(fakeupstream.When(meets, fakeupstream.WrongModules(stale, proxy))(proxy))
+	defer server.Close()
+	show(server.URL + "/example.test/hello/@v/list")
+	show(server.URL + "/example.test/hello/@v/v1.1.0.info")
+	// Output:
+	// 200 v1.0.0 <nil>
+	// 200 {"Version":"v1.1.0"} <nil>
+}
+
+// A database that has not seen a module yet.
+func ExampleOpenWrongChecksumDB() {
+	skey, _, err := note.GenerateKey(nil, "sum.example.test")
+	if err != nil {
+		log.Fatal(err)
+	}
+	modules := []fakeupstream.Module{{Path: "example.test/hello", Version: "v1.0.0", Sum: "h1:kR7GvdLGxNXX1Y6cKVnLeCFWYN1D8RxCHBpoAx2VyLU="}}
+	stale := scenarios.SumDBFault{Answer: scenarios.SumDBStale}
+	signed, err := fakeupstream.NewChecksumDB("sum.example.test", skey, fakeupstream.WrongSums(stale, modules))
+	if err != nil {
+		log.Fatal(err)
+	}
+	db, err := fakeupstream.OpenWrongChecksumDB(stale, "sum.example.test", signed.SignedTree(), modules)
+	if err != nil {
+		log.Fatal(err)
+	}
+	server := httptest.NewServer(db)
+	defer server.Close()
+	show(server.URL + "/lookup/example.test/hello@v1.0.0")
+	// Output:
+	// 404 not found: example.test/hello@v1.0.0: file does not exist <nil>
+}
+
+// A proxy that goes on to serve what it has fetched when its upstream is gone.
+func ExampleCachingProxy() {
+	upstream := httptest.NewServer(&fakeupstream.ModuleProxy{Tree: fstest.MapFS{
+		"example.test/hello/@v/v1.0.0.mod": {Data: []byte("module example.test/hello\n")},
+	}})
+	server := httptest.NewServer(&fakeupstream.CachingProxy{Upstream: upstream.URL})
+	defer server.Close()
+	show(server.URL + "/example.test/hello/@v/v1.0.0.mod")
+	upstream.Close()
+	show(server.URL + "/example.test/hello/@v/v1.0.0.mod")
+	// Output:
+	// 200 module example.test/hello <nil>
+	// 200 module example.test/hello <nil>
+}
