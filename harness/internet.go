@@ -239,7 +239,8 @@ func (in *internet) server(i int) (acceptor, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &http.Server{Handler: in.log.Observe(in.httpFaults(in.sumdbFaults(handler, i), i)), ErrorLog: log.New(serverLog{in}, "", 0)}, nil
+	return &http.Server{Handler: in.log.Observe(in.httpFaults(in.sumdbFaults(handler, i), i)), ErrorLog: log.New(serverLog{in}, "", 0),
+		ConnContext: rememberConn}, nil
 }
 
 // serve starts the server of a service of host number i of the world.

@@ -104,7 +104,7 @@ func (d *decoder) keepModuleProxies(f *Fault, w *World, at Position) {
 	case f.Module.Uncached:
 		d.keepHosts(f, w, at, "module-proxy with an `upstream:`", func(h *Host) bool { return h.Upstream != "" })
 	default:
-		d.keepHosts(f, w, at, "module-proxy", func(h *Host) bool { return h.Role == RoleModuleProxy })
+		d.keepHosts(f, w, at, "module-proxy without `server:`", func(h *Host) bool { return h.Role == RoleModuleProxy && h.Server == nil })
 	}
 }
 

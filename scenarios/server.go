@@ -102,6 +102,8 @@ func (d *decoder) checkServed(h *Host, at Position) {
 	case h.Server == nil:
 	case h.Role == RoleForwardProxy, h.Role == RoleHTTPSProxy, h.Role == RoleSOCKSProxy:
 		d.failf(at, "`server:` cannot be a %s: the program gets requests after simrun has read them, and CONNECT is none to hand on", h.Role)
+	case h.Upstream != "":
+		d.failf(at, "`upstream:` is for simrun's own server; the program of `server:` has its upstream in its own settings")
 	case len(h.SumDB) > 0:
 		d.failf(at, "`sumdb:` is for simrun's own server; the program of `server:` answers for a checksum database if it is set up so")
 	}

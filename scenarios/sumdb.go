@@ -73,7 +73,7 @@ func (d *decoder) checkSumDBTimeline(f *Fault) {
 // keepDatabases leaves those hosts of a sumdb fault that answer for a checksum database.
 func (d *decoder) keepDatabases(f *Fault, w *World, at Position) {
 	if f.SumDB != nil {
-		d.keepHosts(f, w, at, "checksum-db, or a module-proxy with `sumdb:`", func(h *Host) bool { return len(h.Databases()) > 0 })
+		d.keepHosts(f, w, at, "checksum-db, or a module-proxy with `sumdb:`", func(h *Host) bool { return len(h.Databases()) > 0 && h.Server == nil })
 	}
 }
 
