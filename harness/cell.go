@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/simrun/simrun/harness/lab"
+	"github.com/simrun/simrun/harness/lab/clock"
 	"github.com/simrun/simrun/record"
 )
 
@@ -23,6 +24,9 @@ type cell struct {
 	start   time.Time
 	lab     *lab.Process
 	capture *captureFile // nil: its packets are not kept
+	spec    *spec
+	keeper  *clock.Keeper
+	unkept  error // why its clock could not be kept: it has to be run again, with the real one
 
 	load   float64       // CPUs that it keeps busy; 1 until that is known, 0 when its command has ended
 	used   time.Duration // CPU time so far, when it was looked at
@@ -42,11 +46,11 @@ func startCell(ctx context.Context, key record.Key, s *spec, captures string) (*
 	defer f.closeOurs()
 	own := *s
 	own.Started, own.Capture = now, f != nil
-	p, err := lab.Start(ctx, &own, lab.Descriptors{Capture: f.descriptor()})
+	p, err := lab.Start(ctx, &own, lab.Descriptors{Capture: f.descriptor(), Carried: s.Virtual})
 	if err != nil {
 		return nil, errors.Join(err, f.settle(&record.Cell{Outcome: record.HarnessError}))
 	}
-	return &cell{key: key, start: now, lab: p, capture: f, load: 1}, nil
+	return &cell{key: key, start: now, lab: p, capture: f, spec: s, load: 1}, nil
 }
 
 // finish waits for the end of a cell and returns its facts. What goes wrong on the harness's side becomes
@@ -58,6 +62,11 @@ func (c *cell) finish(timeout time.Duration, rest func()) *record.Cell {
 	facts, err := c.read()
 	rest()
 	usage, exitErr := c.lab.Wait()
+	if c.unkept = c.closeKeeper(); c.unkept != nil {
+		deadline.Stop()
+		_ = c.capture.settle(&record.Cell{Outcome: record.HarnessError})
+		return nil
+	}
 	if !deadline.Stop() {
 		err = fmt.Errorf("the lab process was ended: it had not ended by itself %v after its command's deadline", grace)
 	}
@@ -68,7 +77,7 @@ func (c *cell) finish(timeout time.Duration, rest func()) *record.Cell {
 		facts = &record.Cell{Outcome: record.HarnessError, Note: err.Error()}
 	}
 	facts.Key = c.key
-	facts.Clock = "real"
+	facts.Clock, facts.ClockNote = clockName(c.spec.Virtual), c.spec.Unkept
 	facts.RealSeconds = record.Seconds(time.Since(c.start).Seconds())
 	facts.CPUSeconds = record.Seconds(usage.CPU.Seconds())
 	facts.MaxRSS = max(facts.MaxRSS, usage.MaxRSS)
@@ -89,10 +98,37 @@ func (c *cell) read() (*record.Cell, error) {
 		if m.Cell != nil {
 			return m.Cell, nil
 		}
+		if m.Hello != nil {
+			if err := c.keep(*m.Hello); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		c.mu.Lock()
 		c.doing = m.Doing
 		c.mu.Unlock()
 	}
+}
+
+// keep begins to move the cell's clock.
+func (c *cell) keep(h clock.Hello) (err error) {
+	c.keeper, err = clock.Keep(c.lab.PID(), h, c.lab.Kill)
+	return err
+}
+
+func (c *cell) closeKeeper() error {
+	if c.keeper == nil {
+		return nil
+	}
+	_, err := c.keeper.Close()
+	return err
+}
+
+func clockName(virtual bool) string {
+	if virtual {
+		return "virtual"
+	}
+	return "real"
 }
 
 // status returns what the cell is known to wait for, and asks it for news.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/simrun/simrun/harness/lab"
+	"github.com/simrun/simrun/harness/lab/clock"
 	"github.com/simrun/simrun/record"
 	"github.com/simrun/simrun/scenarios"
 )
@@ -27,6 +28,7 @@ type ending struct {
 	took     time.Duration
 	usage    lab.Usage
 	attempts []record.Attempt // nil if there could be one only
+	proven   bool             // nothing would ever have happened again
 }
 
 // said returns the output of all commands in all attempts.
@@ -45,6 +47,7 @@ func runCommands(n *lab.Network, s *spec) (ending, error) {
 	begin := time.Now() // before the deadline is set, so that what reaches it has taken as long
 	ctx, cancel := context.WithTimeout(context.Background(), s.Timeout)
 	defer cancel()
+	clock.TheBoard().Begin(begin.Add(s.Timeout))
 	commands := make([]*command, max(s.Parallel, 1))
 	errs := make([]error, len(commands))
 	var running sync.WaitGroup
@@ -55,6 +58,7 @@ func runCommands(n *lab.Network, s *spec) (ending, error) {
 	}
 	running.Wait()
 	e := conclude(commands)
+	e.proven = clock.TheBoard().End()
 	e.took = time.Since(begin)
 	return e, errors.Join(errs...)
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/simrun/simrun/fakeupstream"
 	"github.com/simrun/simrun/harness/lab"
+	"github.com/simrun/simrun/harness/lab/clock"
 	"github.com/simrun/simrun/record"
 	"github.com/simrun/simrun/scenarios"
 )
@@ -25,6 +26,11 @@ func runInside(parent *lab.Control) error {
 	var s spec
 	if err := parent.Receive(&s); err != nil {
 		return fmt.Errorf("read the cell: %w", err)
+	}
+	if s.Virtual {
+		if err := greet(parent); err != nil {
+			return err
+		}
 	}
 	if err := lab.Mount(lab.Files{ResolvConf: resolvConf(&s), Hosts: hostsFile(s.World)}); err != nil {
 		return err
@@ -57,6 +63,15 @@ func runInside(parent *lab.Control) error {
 	}
 	cell.SetupTime = record.Seconds(setup.Seconds())
 	return parent.Send(message{Cell: cell})
+}
+
+// greet makes this process one whose clock is kept by its parent.
+func greet(parent *lab.Control) error {
+	hello, err := clock.NewHello()
+	if err != nil {
+		return err
+	}
+	return parent.Send(message{Hello: &hello})
 }
 
 func shellInside(in *internet, s *spec) error {
@@ -127,7 +142,7 @@ func (in *internet) facts(e ending) *record.Cell {
 		c.Faults = append(c.Faults, record.FaultCount{Fault: d.String(), Bit: f.Bit.Load(), Unseeded: unseeded})
 	}
 	if e.outcome == record.Hang || e.exit == timedOut && len(e.attempts) > 0 {
-		c.Waiting = in.waiting(c)
+		c.Waiting, c.Proven = in.waiting(c), e.proven && e.outcome == record.Hang
 	}
 	return c
 }

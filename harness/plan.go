@@ -30,6 +30,7 @@ type Options struct {
 	Jobs      int               // cells that may work at once; 0 means one per CPU
 	Timeout   time.Duration     // deadline of each cell; 0 means DefaultTimeout
 	Seed      uint64            // of all that is drawn at random
+	Virtual   bool              // the clock of a cell jumps over the time in which nothing can happen
 	Captures  string            // folder beside results.jsonl for each cell's packets; empty: they are not kept
 	CacheDir  string            // where generated modules are kept between runs
 	Version   string            // of simrun
@@ -65,6 +66,14 @@ type planned struct {
 	key  record.Key
 	spec *spec
 	skip string // why it cannot be run on this machine; empty: it can
+}
+
+// withRealClock returns the same cell for the real clock.
+func (p planned) withRealClock(because error) planned {
+	s := *p.spec
+	s.Virtual, s.Unkept = false, because.Error()
+	p.spec = &s
+	return p
 }
 
 // NewPlan makes what the cells of a run share (modules, certificates, keys) and lines the cells up:
@@ -104,7 +113,7 @@ func NewPlan(ctx context.Context, o Options) (*Plan, error) {
 func header(o Options) record.Run {
 	h := record.Run{
 		Version: record.Version, Simrun: o.Version, Started: time.Now().UTC().Format(time.RFC3339),
-		Host: thisHost(), Seed: o.Seed, Vars: o.Vars, Input: o.Input, Clock: "real", Isolation: "namespace",
+		Host: thisHost(), Seed: o.Seed, Vars: o.Vars, Input: o.Input, Clock: clockName(o.Virtual), Isolation: "namespace",
 		Timeout: record.Seconds(o.Timeout.Seconds()), Repeat: o.Repeat, Jobs: o.Jobs, Releases: []string{o.Go.Version},
 	}
 	for _, s := range o.Scenarios {
@@ -241,7 +250,7 @@ func projectDigest(project *scenarios.Project, u *fakeupstream.Universe) string 
 func (p *Plan) add(rep int, s *scenarios.Scenario, project *scenarios.Project, c *scenarios.Config, on *stage) {
 	o := &p.options
 	own := &spec{World: s.World, Faults: s.Faults, Config: c, Universe: on.universe, Keys: on.keys, Trees: on.trees, Altered: on.altered,
-		Command: on.command, Parallel: project.Parallel, Env: clientEnv(o.Go, c.Env, on.keys), Timeout: o.Timeout, Seed: o.Seed + uint64(rep)}
+		Command: on.command, Parallel: project.Parallel, Env: clientEnv(o.Go, c.Env, on.keys), Timeout: o.Timeout, Virtual: o.Virtual, Seed: o.Seed + uint64(rep)}
 	if c.Cache == scenarios.CacheWarm {
 		own.Warm = on.warm
 	}

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/simrun/simrun/fakeupstream"
+	"github.com/simrun/simrun/harness/lab/clock"
 	"github.com/simrun/simrun/record"
 	"github.com/simrun/simrun/scenarios"
 )
@@ -24,8 +25,10 @@ type spec struct {
 	Timeout  time.Duration
 	Started  time.Time // when the scheduler began to start the lab process
 	Seed     uint64
-	Capture  bool // the client's packets go to lab.CaptureFile
-	Shell    bool // the command has this process's standard input and output, and no deadline
+	Virtual  bool   // the clock jumps over the time in which nothing can happen
+	Unkept   string // why it does not, where that was asked for
+	Capture  bool   // the client's packets go to lab.CaptureFile
+	Shell    bool   // the command has this process's standard input and output, and no deadline
 }
 
 // keys are the secrets of a run's internet: who signs for which host.
@@ -48,6 +51,7 @@ type dbKey struct {
 // A message is what a lab process sends to the scheduler, one JSON value each.
 type message struct {
 	Doing string       `json:",omitempty"` // answer to the question what the cell waits for
+	Hello *clock.Hello `json:",omitempty"` // with the virtual clock, the first message
 	Cell  *record.Cell `json:",omitempty"` // the end
 }
 

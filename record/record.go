@@ -175,8 +175,9 @@ type Cell struct {
 	Class       string           `json:"class,omitempty"`
 	Seconds     Seconds          `json:"seconds"`
 	RealSeconds Seconds          `json:"real_seconds"`
-	SetupTime   Seconds          `json:"setup_seconds"` // from the start of the lab process to the start of the go command
-	Clock       string           `json:"clock"`
+	SetupTime   Seconds          `json:"setup_seconds"`        // from the start of the lab process to the start of the go command
+	Clock       string           `json:"clock"`                // "real" or "virtual"
+	ClockNote   string           `json:"clock_note,omitempty"` // why the real one, where the virtual one was asked for
 	Exit        int              `json:"exit"`
 	Stderr      string           `json:"stderr,omitempty"`
 	Attempts    []Attempt        `json:"attempts,omitempty"` // of all commands, in the order of their starts, if there may be several
@@ -187,6 +188,7 @@ type Cell struct {
 	Strays      []string         `json:"strays,omitempty"`  // addresses outside the world that something tried to reach
 	Hosts       []string         `json:"hosts,omitempty"`   // in order of first contact
 	Waiting     []string         `json:"waiting,omitempty"` // for a hang: what was under way, one line each
+	Proven      bool             `json:"proven,omitempty"`  // for a hang on the virtual clock: no timer was left, but those of servers after the deadline
 	Leaks       []Leak           `json:"leaks,omitempty"`
 	Integrity   Integrity        `json:"integrity,omitempty"`
 	Modules     []Module         `json:"modules,omitempty"` // what the module cache held at the end

@@ -36,6 +36,7 @@ type runOptions struct {
 	shard         string
 	balance       string
 	resume        bool
+	clock         string
 	capture       bool
 	color         string
 	quiet         bool
@@ -55,6 +56,7 @@ func (o *runOptions) bind(cmd *cobra.Command) {
 	f.StringVar(&o.shard, "shard", "", "run only part `I/N` of the cells, such as 2/5; simrun merge puts the parts together")
 	f.StringVar(&o.balance, "balance", "", "with --shard, balance the parts by how long the cells of an earlier run took, in `DIR`; the same for all parts")
 	f.BoolVar(&o.resume, "resume", false, "go on with the run in the folder --out, if there is one: only what is missing is run")
+	f.StringVar(&o.clock, "clock", "real", "live by `CLOCK`: real, or virtual, which jumps over the time in which nothing can happen")
 	f.BoolVar(&o.capture, "capture", false, "keep the packets of each cell, for simrun explain --pcap (costs time and disk)")
 	bindColor(cmd, &o.color)
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "show no progress")
@@ -71,6 +73,9 @@ func (o *runOptions) check() error {
 		return wrongInput("--timeout is %v, and should be more than 0s", o.timeout)
 	case o.balance != "" && o.shard == "":
 		return wrongInput("--balance goes with --shard")
+	}
+	if o.clock != "real" && o.clock != "virtual" {
+		return wrongInput("--clock is %q, and should be real or virtual", o.clock)
 	}
 	return checkColor(o.color)
 }
@@ -163,6 +168,7 @@ func (o *runOptions) harnessOptions(ctx context.Context, paths []string) (harnes
 		return options, wrongInput("%w", err)
 	}
 	options.Repeat, options.Jobs, options.Timeout, options.Seed = o.repeat, o.jobs, o.timeout, o.seed
+	options.Virtual = o.clock == "virtual"
 	if o.capture {
 		options.Captures = filepath.Join(o.out, "captures")
 	}

@@ -117,12 +117,13 @@ func TestCarryOutRefusesAnExistingFile(t *testing.T) {
 }
 
 func TestCheckOfFlags(t *testing.T) {
-	good := runOptions{repeat: 1, timeout: time.Second, color: "auto"}
+	good := runOptions{repeat: 1, timeout: time.Second, color: "auto", clock: "real"}
 	require.NoError(t, good.check())
 	for _, spoil := range []func(*runOptions){
 		func(o *runOptions) { o.repeat = 0 },
 		func(o *runOptions) { o.jobs = -1 },
 		func(o *runOptions) { o.timeout = 0 },
+		func(o *runOptions) { o.clock = "unreal" },
 		func(o *runOptions) { o.color = "yes" },
 	} {
 		o := good

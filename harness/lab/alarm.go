@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/simrun/simrun/harness/lab/clock"
 )
 
 // maxLead bounds how much earlier than asked an alarm goes off.
@@ -41,10 +43,13 @@ func newAlarm() (*alarm, error) {
 func (a *alarm) at(due, now time.Duration) {
 	wait := max(due-now-a.waking(), 1) // 0 would switch the timer off
 	a.set.Store(int64(now + wait))
-	spec := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(wait))}
+	clock.TheBoard().SetAlarm(time.Now().Add(wait))
 	// It fails for a wrong argument and after close only.
-	_ = a.conn.Control(func(fd uintptr) { _ = unix.TimerfdSettime(int(fd), 0, &spec, nil) })
+	_ = a.conn.Control(func(fd uintptr) { _ = clock.SetTimer(int(fd), wait) })
 }
+
+// off says that nothing is to be waited for. The timer may still go off, for nothing.
+func (a *alarm) off() { clock.TheBoard().SetAlarm(time.Time{}) }
 
 // wait returns when the alarm goes off, and reports false when it is closed. It waits in Go's poller: a
 // thread that blocks in read itself would keep one of the few processors of the runtime from the others

@@ -31,6 +31,8 @@ type tracker struct {
 	queries []*query
 	strays  []netip.Addr
 	lost    map[string]int64
+	state   [endless]int // how many flows are in each state
+	doom    time.Time    // when the first flow became doomed
 }
 
 // A flowKey names a connection or an exchange of datagrams by its ends.
@@ -53,6 +55,11 @@ type flow struct {
 	bytesUp, bytesDown                       int64
 	stream                                   clientStream
 	up, down                                 []hop
+
+	unacked [2]unacked // by direction: up, down
+	lossy   bool       // a packet has been lost since all was acknowledged
+	doomed  bool       // no packet of some sort gets through any more
+	state   flowState
 }
 
 // A hop is one packet with payload: when it left one side and when it reached the other.

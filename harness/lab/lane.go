@@ -31,6 +31,7 @@ type fate struct {
 	reject  scenarios.Reject // how it is answered there
 	twice   bool
 	corrupt bool
+	forever bool // it is lost, and so is whatever is sent in its place
 
 	delay     time.Duration // after the bottleneck
 	overtakes bool          // it need not wait for those before it
@@ -173,6 +174,7 @@ func (f *packetFault) alter(w *fate, c parcel, up bool, d dice) bool {
 	if p.MTU > 0 && len(c.buf) > int(p.MTU) || d.hits(p.Loss, toLose) ||
 		inBurst && d.hits(p.Bursts.LossInside(), toLoseInBurst) {
 		f.Bit.Add(1)
+		w.forever = f.Until == 0 && f.Every == 0 && (p.Loss >= 1 || p.MTU > 0 && len(c.buf) > int(p.MTU))
 		return false
 	}
 	twice, spoilt := d.hits(p.Duplicate, toDouble), d.hits(p.Corrupt, toCorrupt)

@@ -161,14 +161,17 @@ func (l *link) reply(s *site, p packet, buf []byte, sent time.Duration) {
 func (l *link) forward(on *lane, p packet, c parcel) {
 	since, begun := l.at(c.sent)
 	draw := l.track.next(c.flow, on.up)
+	l.track.leaves(c.flow, p, on.up)
 	fate, ok := on.admit(draw, p, c, since, begun)
 	if !ok {
+		l.track.loses(c.flow, fate.forever, c.sent)
 		l.release(c.buf)
 		return
 	}
 	c.lane, c.due, c.reject = on, fate.due, fate.reject
 	if fate.corrupt {
 		c.corrupt = corrupt(c.buf[p.header:], draw)
+		l.track.loses(c.flow, false, c.sent)
 	}
 	if !fate.twice {
 		l.carry(c)
@@ -225,6 +228,7 @@ func (l *link) nextDue() (c parcel, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.parcels) == 0 {
+		l.alarm.off()
 		return c, false
 	}
 	due, now := l.parcels[0].due, l.now()
@@ -241,11 +245,13 @@ func (l *link) arrive(c parcel) {
 	if !c.lane.up {
 		if !c.corrupt {
 			l.track.delivered(c.site, c.flow, p, c.sent, l.now())
+			l.track.acknowledges(c.flow, p, false)
 		}
 		l.sendToClient(c.buf, p.dst.Addr())
 		return
 	}
 	if answer, refused := refuse(c, p); refused {
+		l.track.ends(c.flow)
 		l.release(c.buf)
 		if a, ok := parse(answer); ok {
 			l.reply(c.site, a, answer, max(c.due, c.sent))
@@ -254,6 +260,7 @@ func (l *link) arrive(c parcel) {
 	}
 	if !c.corrupt {
 		l.track.reached(c.flow, p, c.sent, l.now())
+		l.track.acknowledges(c.flow, p, true)
 	}
 	_, _ = l.wan.Write(c.buf) // fails only when the link is stopped
 	l.release(c.buf)

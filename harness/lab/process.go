@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/simrun/simrun/harness/lab/clock"
 )
 
 // reexecName is the argv[0] by which a process knows that it is a lab process.
@@ -102,6 +104,7 @@ func Start(ctx context.Context, input any, d Descriptors) (*Process, error) {
 type Descriptors struct {
 	Stdio   *[3]*os.File // standard input, output and error; nil means none
 	Capture *os.File     // what CaptureFile returns there; nil means none
+	Carried bool         // its clock can be moved by a clock.Keeper
 }
 
 // Check finds out whether lab processes can be made on this machine, by making one with its network. The
@@ -135,7 +138,7 @@ func start(ctx context.Context, d Descriptors, values ...any) (*Process, error) 
 		p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = stdio[0], stdio[1], stdio[2]
 	}
 	p.cmd.SysProcAttr = namespaces()
-	if err := spawn(p.cmd); err != nil {
+	if err := spawn(p.cmd, d.Carried); err != nil {
 		ours.Close()
 		return nil, fmt.Errorf("start a lab process in new namespaces: %w", explain(err))
 	}
@@ -217,9 +220,21 @@ var spawner = sync.OnceValue(func() chan<- func() {
 	return work
 })
 
-func spawn(cmd *exec.Cmd) error {
+// spawn starts a process, with a clock that can be moved if it is to be carried.
+func spawn(cmd *exec.Cmd, carried bool) error {
 	done := make(chan error)
-	spawner() <- func() { done <- cmd.Start() }
+	spawner() <- func() {
+		cmd.SysProcAttr.Ptrace = carried
+		err := cmd.Start()
+		if err == nil && carried {
+			err = clock.Shield(cmd.Process.Pid)
+			if err != nil {
+				_ = cmd.Process.Kill()
+				_ = cmd.Wait()
+			}
+		}
+		done <- err
+	}
 	return <-done
 }
 

@@ -1,0 +1,133 @@
+package harness
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/simrun/simrun/record"
+	"github.com/simrun/simrun/scenarios"
+)
+
+// virtualCell runs a cell of the library with the virtual clock. A command that is not empty takes the place of
+// the project's.
+func virtualCell(t *testing.T, scenario, config string, timeout time.Duration, command ...string) *record.Cell {
+	t.Helper()
+	o := libraryOptions(t)
+	o.Virtual, o.Timeout = true, timeout
+	o.Scenarios = slices.DeleteFunc(o.Scenarios, func(s *scenarios.Scenario) bool { return s.Name != scenario })
+	o.Configs = slices.DeleteFunc(o.Configs, func(c *scenarios.Config) bool { return c.Name != config })
+	o.Projects = slices.DeleteFunc(o.Projects, func(p *scenarios.Project) bool { return p.Name != "small" })
+	p, err := NewPlan(t.Context(), o)
+	require.NoError(t, err)
+	require.Len(t, p.cells, 1)
+	if len(command) > 0 {
+		p.cells[0].spec.Command = command
+	}
+	cells := runAll(t, p)
+	require.Len(t, cells, 1)
+	for _, c := range cells {
+		require.NotEqual(t, record.HarnessError, c.Outcome, c.Note)
+		return c
+	}
+	return nil
+}
+
+// TestVirtualClockJumps runs the real go command against hosts that let it wait.
+func TestVirtualClockJumps(t *testing.T) {
+	requireLab(t)
+	t.Parallel()
+	for _, test := range []struct {
+		scenario, config string
+		least, most      record.Seconds
+		outcome          record.Outcome
+	}{
+		{"dead-proxy", "cn-comma", 29, 50, record.Error},       // the dialer's 30 s, over a kernel that sends SYNs in vain
+		{"silent-proxy", "cn-comma", 9, 30, record.Error},      // the TLS handshake's 10 s
+		{"dead-nameservers", "corp-pipe", 70, 72, record.Hang}, // the resolver's 5 s, again and again
+	} {
+		t.Run(test.scenario, func(t *testing.T) {
+			t.Parallel()
+			c := virtualCell(t, test.scenario, test.config, DefaultTimeout)
+			assert.Equal(t, "virtual", c.Clock, c.ClockNote)
+			assert.Equal(t, test.outcome, c.Outcome, c.Stderr)
+			assert.GreaterOrEqual(t, c.Seconds, test.least)
+			assert.LessOrEqual(t, c.Seconds, test.most)
+			assert.InDelta(t, float64(c.Seconds), float64(c.Attribution.Total()), 1e-5)
+			assert.Less(t, c.RealSeconds, c.Seconds, "it jumped")
+		})
+	}
+}
+
+// TestVirtualClockOfPrograms runs programs that are no Go: the time that they are told and the time that they
+// sleep belong together.
+func TestVirtualClockOfPrograms(t *testing.T) {
+	requireLab(t)
+	t.Parallel()
+	for name, sleep := range map[string]string{
+		"nanosleep":    "sleep 3000",
+		"in a child":   "(sleep 3000) & wait",
+		"one by one":   "for i in 1 2 3; do sleep 1000; done",
+		"side by side": "sleep 1000 & sleep 3000 & sleep 2000 & wait",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := virtualCell(t, "healthy-ci-cloud", "go-default", time.Hour, "/bin/sh", "-c", "date +%s; "+sleep+"; date +%s")
+			assert.Equal(t, "virtual", c.Clock, c.ClockNote)
+			assert.Equal(t, record.OK, c.Outcome, c.Stderr)
+			times := strings.Fields(c.Stderr)
+			require.Len(t, times, 2, c.Stderr)
+			from, err := strconv.Atoi(times[0])
+			require.NoError(t, err)
+			to, err := strconv.Atoi(times[1])
+			require.NoError(t, err)
+			assert.InDelta(t, 3030, to-from, 30, "seconds by date(1)")
+			assert.InDelta(t, 3030, float64(c.Seconds), 30, "seconds by the lab")
+			assert.Less(t, c.RealSeconds, record.Seconds(300))
+			started, err := time.Parse(time.RFC3339Nano, c.Started)
+			require.NoError(t, err)
+			assert.InDelta(t, float64(started.Unix()), float64(from), 30)
+		})
+	}
+}
+
+// TestVirtualClockProvesAHang runs a command that waits for nobody.
+func TestVirtualClockProvesAHang(t *testing.T) {
+	requireLab(t)
+	t.Parallel()
+	c := virtualCell(t, "healthy-ci-cloud", "go-default", time.Hour, "/bin/sh", "-c", "mkfifo nobody; cat nobody")
+	assert.Equal(t, record.Hang, c.Outcome)
+	assert.True(t, c.Proven)
+	assert.InDelta(t, 3605, float64(c.Seconds), 6, "it lived up to its deadline")
+	assert.Less(t, c.RealSeconds, record.Seconds(300))
+	c = virtualCell(t, "healthy-ci-cloud", "go-default", time.Hour, "/bin/sh", "-c", "while :; do sleep 600; done")
+	assert.Equal(t, record.Hang, c.Outcome)
+	assert.False(t, c.Proven, "it moves")
+}
+
+// TestVirtualClockGivesUp runs commands whose clock cannot be kept: they get the real one, and the record says
+// why.
+func TestVirtualClockGivesUp(t *testing.T) {
+	requireLab(t)
+	t.Parallel()
+	for name, test := range map[string]struct {
+		command []string
+		because string
+	}{
+		"a timer of the kernel": {[]string{"/usr/bin/timeout", "2", "/bin/sleep", "100"}, "timeout: system call"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := virtualCell(t, "healthy-ci-cloud", "go-default", time.Hour, test.command...)
+			assert.Equal(t, "real", c.Clock)
+			assert.Contains(t, c.ClockNote, test.because)
+			assert.Equal(t, 124, c.Exit, c.Stderr)
+			assert.InDelta(t, 3, float64(c.Seconds), 1)
+		})
+	}
+}

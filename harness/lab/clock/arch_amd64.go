@@ -1,0 +1,37 @@
+package clock
+
+import "golang.org/x/sys/unix"
+
+// ownWaits are the waits that only this architecture has.
+var ownWaits = map[int64]wait{
+	unix.SYS_POLL:       {limit: 2, unit: milliseconds, erase: erasePoll},
+	unix.SYS_SELECT:     {limit: 4, unit: timeval, erase: eraseSelect},
+	unix.SYS_EPOLL_WAIT: {limit: 3, unit: milliseconds},
+	unix.SYS_PAUSE:      {limit: none},
+}
+
+// reportedHere are the system calls that only this architecture has and that the filter reports.
+var reportedHere = []uint32{unix.SYS_ALARM}
+
+// readsClock are the system calls that tell the time.
+var readsClock = []uint32{unix.SYS_CLOCK_GETTIME, unix.SYS_GETTIMEOFDAY, unix.SYS_TIME}
+
+// finish makes a stopped thread that waits in a system call return a value from it, and reports whether it
+// still waited.
+func finish(tid int, nr, value int64) (waited bool, err error) {
+	var regs unix.PtraceRegs
+	if err := unix.PtraceGetRegs(tid, &regs); err != nil {
+		return false, err
+	}
+	if int64(regs.Orig_rax) != nr || !interrupted(int64(regs.Rax)) {
+		return false, nil
+	}
+	regs.Rax, regs.Orig_rax = uint64(value), ^uint64(0) // no call to be restarted
+	return true, unix.PtraceSetRegs(tid, &regs)
+}
+
+// isAlarm reports whether a system call is alarm(2).
+func isAlarm(nr int32) bool { return nr == unix.SYS_ALARM }
+
+// isTime reports whether a system call is time(2), which has no clock id.
+func isTime(nr int32) bool { return nr == unix.SYS_TIME }

@@ -1,0 +1,435 @@
+package clock
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// How often a keeper looks at its cell.
+const (
+	soonest  = 500 * time.Microsecond // after something has happened
+	latest   = 16 * time.Millisecond  // when nothing changes
+	execPace = 100 * time.Microsecond // while a new program is about to begin
+	lead     = 120 * time.Microsecond // before a packet is due: the link's goroutine takes as long to wake up
+	minJump  = time.Millisecond       // what is nearer comes by itself
+)
+
+// giveUp is how long after a connection has lost its last packet the kernel may end it: with the sixth
+// retransmission of a SYN after 131 s, with Go's keep-alive probes after 150 s.
+const giveUp = 120 * time.Second
+
+// A Keeper moves the clock of one cell. Its methods may be used concurrently.
+type Keeper struct {
+	lab      int      // pid of the lab process
+	listener *os.File // of the filter
+	stop     [2]int   // a pipe: closed to end the keeper
+	done     chan struct{}
+	abandon  func()
+	err      error // set when done is closed
+
+	board     int64
+	processes map[int]*carried
+	offset    time.Duration
+	skew      time.Duration // of the client's wall clock
+	labNet    string        // network namespace of the lab process
+	execs     map[int]bool  // threads that are about to become new programs
+	waits     map[int]waiting
+	pause     time.Duration
+	busy      string // the thread that ran when last looked
+	timerfd   int    // of the packet link, -1: not known yet
+	fired     int64  // alarm that was brought forward last
+	jumps     int
+
+	closing sync.Once
+}
+
+// A waiting is a thread that was seen in a system call.
+type waiting struct {
+	pid      int
+	turns    uint64 // how often the thread has been given a CPU
+	call     call
+	limited  bool
+	deadline time.Duration // of the cell's monotonic clock
+	runtime  bool          // a Go runtime's own, which is no sign of life
+}
+
+// Keep begins to move the clock of the cell whose lab process has a pid and has said hello. If it has to give
+// up, it calls abandon, which must end that process.
+func Keep(pid int, h Hello, abandon func()) (*Keeper, error) {
+	k := &Keeper{lab: pid, board: int64(h.Board), processes: map[int]*carried{}, execs: map[int]bool{}, waits: map[int]waiting{},
+		timerfd: -1, done: make(chan struct{}), abandon: abandon}
+	fd, err := steal(pid, h.Listener)
+	if err != nil {
+		return nil, fmt.Errorf("take the filter's listener: %w", err)
+	}
+	k.listener = os.NewFile(uintptr(fd), "seccomp")
+	if err := unix.Pipe2(k.stop[:], unix.O_CLOEXEC); err != nil {
+		k.listener.Close()
+		return nil, err
+	}
+	go k.run()
+	return k, nil
+}
+
+// steal returns a copy of a descriptor of another process: pidfd_getfd(2).
+func steal(pid, fd int) (int, error) {
+	pidfd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer unix.Close(pidfd)
+	return unix.PidfdGetfd(pidfd, fd, 0)
+}
+
+// Close ends the keeper. It returns the error for which it gave up, if it did, and how often the clock has
+// jumped.
+func (k *Keeper) Close() (jumps int, err error) {
+	k.closing.Do(func() { unix.Close(k.stop[1]) })
+	<-k.done
+	return k.jumps, k.err
+}
+
+func (k *Keeper) run() {
+	runtime.LockOSThread() // never unlocked: ptrace binds tracees to the thread, which ends with the keeper
+	defer close(k.done)
+	defer k.release()
+	for {
+		listen, ended, err := k.wait()
+		if err == nil && listen {
+			err = k.notified()
+		}
+		if err == nil {
+			err = k.reap()
+		}
+		if err == nil && !ended && len(k.execs) == 0 && !listen {
+			err = k.look()
+		}
+		if err != nil {
+			k.err = err
+			k.abandon()
+		}
+		if err != nil || ended {
+			return
+		}
+	}
+}
+
+// release frees what the keeper holds.
+func (k *Keeper) release() {
+	for _, p := range k.processes {
+		p.mem.Close()
+	}
+	if k.timerfd >= 0 {
+		unix.Close(k.timerfd)
+	}
+	unix.Close(k.stop[0])
+	k.listener.Close()
+}
+
+// wait waits until there is something to do.
+func (k *Keeper) wait() (listen, ended bool, err error) {
+	pause := max(k.pause, soonest)
+	if len(k.execs) > 0 {
+		pause = execPace
+	}
+	fds := []unix.PollFd{{Fd: int32(k.listener.Fd()), Events: unix.POLLIN}, {Fd: int32(k.stop[0]), Events: unix.POLLIN}}
+	limit := unix.NsecToTimespec(int64(pause))
+	if _, err = unix.Ppoll(fds, &limit, nil); err != nil && !errors.Is(err, unix.EINTR) {
+		return false, false, err
+	}
+	over := fds[0].Revents&(unix.POLLHUP|unix.POLLERR|unix.POLLNVAL) != 0 // nobody is left who could report
+	return fds[0].Revents&unix.POLLIN != 0, over || fds[1].Revents != 0, nil
+}
+
+// notified answers one report of the filter.
+func (k *Keeper) notified() error {
+	fd := int(k.listener.Fd())
+	n, err := receive(fd)
+	if errors.Is(err, unix.ENOENT) {
+		return nil // the thread has died meanwhile
+	}
+	if err != nil {
+		return fmt.Errorf("receive a report: %w", err)
+	}
+	k.pause = 0
+	switch {
+	case n.Arch != machines[runtime.GOARCH].audit:
+		return k.unable(n, "it is a program for another architecture")
+	case n.NR == unix.SYS_EXECVE || n.NR == unix.SYS_EXECVEAT:
+		return k.follow(fd, n)
+	case isTime(n.NR) || n.NR == unix.SYS_CLOCK_GETTIME || n.NR == unix.SYS_GETTIMEOFDAY:
+		return k.tell(fd, n)
+	case harmless(n):
+		proceed(fd, n)
+		return nil
+	}
+	return k.unable(n, fmt.Sprintf("system call %d has a timer that cannot be moved", n.NR))
+}
+
+// harmless reports whether a system call has nothing to do with time after all.
+func harmless(n notification) bool {
+	switch n.NR {
+	case unix.SYS_SETITIMER: // ITIMER_VIRTUAL and ITIMER_PROF count CPU time
+		return n.Args[0] != 0 || switchesOff(n)
+	case unix.SYS_RT_SIGTIMEDWAIT:
+		return n.Args[2] == 0
+	case unix.SYS_SEMTIMEDOP:
+		return n.Args[3] == 0
+	case unix.SYS_RECVMMSG, unix.SYS_MQ_TIMEDSEND, unix.SYS_MQ_TIMEDRECEIVE:
+		return n.Args[4] == 0
+	}
+	return isAlarm(n.NR) && n.Args[0] == 0
+}
+
+// switchesOff reports whether a call of setitimer(2) asks for no timer.
+func switchesOff(n notification) bool {
+	pid, err := processOf(int(n.PID))
+	if err != nil {
+		return true // it has died
+	}
+	mem, err := os.Open(fmt.Sprintf("/proc/%d/mem", pid))
+	if err != nil {
+		return false
+	}
+	defer mem.Close()
+	var value [32]byte // struct itimerval
+	_, err = mem.ReadAt(value[:], int64(n.Args[1]))
+	return err == nil && value == [32]byte{}
+}
+
+func (k *Keeper) unable(n notification, why string) error {
+	name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", n.PID))
+	return fmt.Errorf("%s: %s", strings.TrimSpace(string(name)), why)
+}
+
+// follow lets a thread become a new program, which will stop before its first instruction.
+func (k *Keeper) follow(fd int, n notification) error {
+	tid := int(n.PID)
+	if !k.execs[tid] { // else the attempt before has failed
+		if err := seize(tid, unix.PTRACE_O_TRACEEXEC); err != nil && !errors.Is(err, unix.ESRCH) {
+			return k.unable(n, fmt.Sprintf("it cannot be traced: %v", err))
+		}
+		k.execs[tid] = true
+	}
+	proceed(fd, n)
+	return nil
+}
+
+// tell answers a program that asks the kernel itself for the time.
+func (k *Keeper) tell(fd int, n notification) error {
+	pid, err := processOf(int(n.PID))
+	if err != nil {
+		return nil // it has died
+	}
+	mono, real := k.offsets(pid)
+	clockID, out, add := int(int32(n.Args[0])), int64(n.Args[1]), real
+	if n.NR != unix.SYS_CLOCK_GETTIME {
+		clockID, out = unix.CLOCK_REALTIME, int64(n.Args[0])
+	}
+	switch clockID {
+	case unix.CLOCK_REALTIME, unix.CLOCK_REALTIME_COARSE, unix.CLOCK_REALTIME_ALARM, unix.CLOCK_TAI:
+	case unix.CLOCK_MONOTONIC, unix.CLOCK_MONOTONIC_COARSE, unix.CLOCK_MONOTONIC_RAW, unix.CLOCK_BOOTTIME, unix.CLOCK_BOOTTIME_ALARM:
+		add = mono
+	default:
+		proceed(fd, n)
+		return nil
+	}
+	var now unix.Timespec
+	if err := unix.ClockGettime(int32(clockID), &now); err != nil {
+		proceed(fd, n)
+		return nil
+	}
+	value, err := writeTime(pid, n, out, now.Nano()+int64(add))
+	if err != nil {
+		return k.unable(n, err.Error())
+	}
+	succeed(fd, n, value)
+	return nil
+}
+
+// look looks at the cell, and lets its clock jump if nothing can happen before the next time limit.
+func (k *Keeper) look() error {
+	lab, err := k.process(k.lab)
+	if err != nil {
+		return ifAlive(k.lab, err)
+	}
+	b, err := readBoard(lab.mem, k.board)
+	if err != nil {
+		return ifAlive(k.lab, err)
+	}
+	if b.Running == 0 {
+		k.rest()
+		return nil
+	}
+	if err := k.overdue(lab, b); err != nil {
+		return err
+	}
+	first, changed, err := k.scan()
+	if err != nil || changed {
+		return err
+	}
+	if err := k.remember(first); err != nil {
+		return err
+	}
+	again, changed, err := k.scan()
+	if err != nil || changed {
+		return err
+	}
+	if !same(first, again) {
+		k.pause = 0
+		return nil
+	}
+	if b, err = readBoard(lab.mem, k.board); err != nil {
+		return ifAlive(k.lab, err)
+	}
+	return k.idle(lab, b)
+}
+
+// rest makes the pause until the next look longer.
+func (k *Keeper) rest() { k.pause = min(max(2*k.pause, soonest), latest) }
+
+// ifAlive returns an error unless the process that it is about has ended.
+func ifAlive(pid int, err error) error {
+	if _, gone := os.Stat(fmt.Sprintf("/proc/%d/auxv", pid)); gone != nil {
+		return nil
+	}
+	if b, readErr := os.ReadFile(fmt.Sprintf("/proc/%d/auxv", pid)); readErr != nil || len(b) == 0 {
+		return nil // a process that has ended and that nobody has waited for
+	}
+	return err
+}
+
+// idle is called when every thread waits: nothing happens before the next limit. If there is none but the
+// deadline, which is a timer of the lab process, the cell hangs.
+func (k *Keeper) idle(lab *carried, b notice) error {
+	now := k.now()
+	deadline := k.ofWallClock(b.Deadline, now)
+	next, alive := deadline, false
+	for _, w := range k.waits {
+		if !w.limited {
+			continue
+		}
+		next = min(next, w.deadline)
+		alive = alive || !w.runtime && (w.pid != k.lab || w.deadline < deadline-time.Second)
+	}
+	if b.Alarm != 0 {
+		next, alive = min(next, k.ofWallClock(b.Alarm, now)-lead), true
+	}
+	switch {
+	case b.Lossy > 0, b.Alarm == 0 && b.Open > 0:
+		k.rest() // the kernel's own timers count, and they know the real clock only
+		return nil
+	case b.Doomed > 0 && next > k.ofWallClock(b.Since, now)+giveUp:
+		return errors.New("the kernel may end a connection on which nothing gets through before anything else happens")
+	case next-now < minJump:
+		k.pause = max(next-now, soonest)
+		return nil
+	case !alive && b.Doomed == 0 && b.Hung == 0:
+		if err := sayHung(lab.mem, k.board); err != nil {
+			return ifAlive(k.lab, err)
+		}
+	}
+	return k.jump(lab, b, next-now)
+}
+
+// jump moves the clock of all processes and ends the waits whose limit has come.
+func (k *Keeper) jump(lab *carried, b notice, by time.Duration) error {
+	k.offset += by
+	k.jumps++
+	k.pause = 0
+	for pid, p := range k.processes {
+		mono, real := k.offsets(pid)
+		if err := p.set(int64(mono), int64(real)); err != nil {
+			if err = ifAlive(pid, err); err != nil {
+				return fmt.Errorf("set the clock of process %d: %w", pid, err)
+			}
+		}
+	}
+	return k.overdue(lab, b)
+}
+
+// overdue ends the waits whose limit has come. The kernel does so by itself where the clock has not jumped
+// since they began.
+func (k *Keeper) overdue(lab *carried, b notice) error {
+	if k.offset == 0 {
+		return nil
+	}
+	now := k.now()
+	if b.Alarm != 0 && b.Alarm != k.fired && k.ofWallClock(b.Alarm, now)-lead <= now {
+		k.fired = b.Alarm
+		if err := k.fire(); err != nil {
+			return ifAlive(k.lab, err)
+		}
+	}
+	for tid, w := range k.waits {
+		if !w.limited || w.deadline > now {
+			continue
+		}
+		delete(k.waits, tid)
+		p := k.processes[w.pid]
+		if p == nil || !k.stillIn(tid, w) {
+			continue
+		}
+		if _, err := waits[w.call.nr].end(tid, w.call, p); err != nil {
+			return ifAlive(w.pid, err)
+		}
+	}
+	return nil
+}
+
+// fire makes the packet link's timer go off.
+func (k *Keeper) fire() error {
+	if k.timerfd < 0 {
+		fd, err := findTimer(k.lab)
+		if err != nil {
+			return err
+		}
+		k.timerfd = fd
+	}
+	return setTimer(k.timerfd, 1)
+}
+
+// findTimer returns a copy of the timerfd of a process that has one.
+func findTimer(pid int) (int, error) {
+	dir := fmt.Sprintf("/proc/%d/fd", pid)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return 0, err
+	}
+	for _, e := range entries {
+		if to, err := os.Readlink(dir + "/" + e.Name()); err == nil && to == "anon_inode:[timerfd]" {
+			fd, err := strconv.Atoi(e.Name())
+			if err != nil {
+				return 0, err
+			}
+			return steal(pid, fd)
+		}
+	}
+	return 0, errors.New("the lab process has no timer")
+}
+
+// now returns the time of the cell's monotonic clock.
+func (k *Keeper) now() time.Duration { return read(unix.CLOCK_MONOTONIC) + k.offset }
+
+// ofWallClock turns a time of the lab's wall clock into one of the monotonic clock, now.
+func (k *Keeper) ofWallClock(ns int64, now time.Duration) time.Duration {
+	return now + time.Duration(ns) - (read(unix.CLOCK_REALTIME) + k.offset)
+}
+
+// offsets returns what is added to the clocks of a process.
+func (k *Keeper) offsets(pid int) (mono, real time.Duration) { return k.offset, k.offset }
+
+// read reads a clock of this process.
+func read(clockID int32) time.Duration {
+	var t unix.Timespec
+	_ = unix.ClockGettime(clockID, &t) // it fails for unknown clocks only
+	return time.Duration(t.Nano())
+}

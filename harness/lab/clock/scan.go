@@ -1,0 +1,317 @@
+package clock
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxThreads bounds what a keeper looks at.
+const maxThreads = 4096
+
+// A sighting is what a look at the threads of a cell shows: each of them waits.
+type sighting map[int]waiting
+
+// same reports whether no thread has run between two looks.
+func same(a, b sighting) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for tid, w := range a {
+		if x, ok := b[tid]; !ok || x.turns != w.turns || x.call != w.call {
+			return false
+		}
+	}
+	return true
+}
+
+// scan looks at all threads of all processes of the cell. It reports changed if one of them does not wait.
+func (k *Keeper) scan() (s sighting, changed bool, err error) {
+	if k.busy != "" && k.runs(k.busy) {
+		k.rest()
+		return nil, true, nil
+	}
+	k.busy = ""
+	s = sighting{}
+	todo, seen := []int{k.lab}, map[int]bool{}
+	for len(todo) > 0 {
+		pid := todo[0]
+		todo = todo[1:]
+		if seen[pid] {
+			continue
+		}
+		seen[pid] = true
+		children, waits, err := k.scanProcess(pid, s)
+		if err != nil || !waits {
+			return nil, true, err
+		}
+		todo = append(todo, children...)
+	}
+	for pid, p := range k.processes {
+		if !seen[pid] {
+			p.mem.Close()
+			delete(k.processes, pid)
+		}
+	}
+	return s, false, nil
+}
+
+// scanProcess adds the threads of a process to a sighting. It reports false if one of them does not wait.
+func (k *Keeper) scanProcess(pid int, s sighting) (children []int, waits bool, err error) {
+	dir := "/proc/" + strconv.Itoa(pid) + "/task/"
+	tids, err := list(dir)
+	if err != nil {
+		return nil, false, nil // it has ended meanwhile
+	}
+	alive := false
+	for _, tid := range tids {
+		w, err := sight(dir+tid, pid)
+		switch {
+		case errors.Is(err, os.ErrNotExist), errors.Is(err, unix.ESRCH):
+			return nil, false, nil
+		case err != nil:
+			return nil, false, err
+		case w.call.nr == gone:
+			continue
+		case !w.idle(dir + tid):
+			k.busy = dir + tid
+			k.rest()
+			return nil, false, nil
+		}
+		alive = true
+		n, _ := strconv.Atoi(tid)
+		if s[n] = w; len(s) > maxThreads {
+			return nil, false, fmt.Errorf("the cell has more than %d threads", maxThreads)
+		}
+		more, err := slurp(dir + tid + "/children")
+		if err != nil {
+			return nil, false, nil
+		}
+		for _, f := range strings.Fields(more) {
+			if child, err := strconv.Atoi(f); err == nil {
+				children = append(children, child)
+			}
+		}
+	}
+	if !alive {
+		return children, true, nil // it has ended, and nobody has waited for it yet
+	}
+	_, err = k.process(pid)
+	if err != nil {
+		return nil, false, ifAlive(pid, err)
+	}
+	return children, true, nil
+}
+
+// process returns a process of the cell, carried already.
+func (k *Keeper) process(pid int) (*carried, error) {
+	if p := k.processes[pid]; p != nil {
+		return p, nil
+	}
+	p, err := adopt(pid)
+	if err != nil {
+		return nil, err
+	}
+	mono, real := k.offsets(pid)
+	if err := p.set(int64(mono), int64(real)); err != nil {
+		p.mem.Close()
+		return nil, err
+	}
+	k.processes[pid] = p
+	return p, nil
+}
+
+// sight looks at one thread, whose folder in /proc is dir.
+func sight(dir string, pid int) (w waiting, err error) {
+	stat, err := slurp(dir + "/schedstat")
+	if err != nil {
+		return w, err
+	}
+	if f := strings.Fields(stat); len(f) == 3 {
+		w.turns, _ = strconv.ParseUint(f[2], 10, 64)
+	}
+	line, err := slurp(dir + "/syscall")
+	if err != nil {
+		return w, err
+	}
+	w.pid = pid
+	w.call, err = parseCall(line)
+	return w, err
+}
+
+// idle reports whether a thread waits for a limit, for another process, or for ever; not for a disk, and not
+// for the keeper.
+func (w waiting) idle(dir string) bool {
+	switch w.call.nr {
+	case running, elsewhere, unix.SYS_EXECVE, unix.SYS_EXECVEAT, unix.SYS_CLONE, unix.SYS_CLONE3:
+		return false
+	}
+	if _, known := waits[w.call.nr]; known {
+		return true
+	}
+	stat, err := slurp(dir + "/stat")
+	_, rest, _ := strings.Cut(stat[strings.LastIndexByte(stat, ')')+1:], " ")
+	return err == nil && strings.HasPrefix(rest, "S")
+}
+
+// runs reports whether the thread that ran when last looked still does.
+func (k *Keeper) runs(dir string) bool {
+	line, err := slurp(dir + "/syscall")
+	return err == nil && strings.HasPrefix(line, "running")
+}
+
+// stillIn reports whether a thread has not run since it was seen.
+func (k *Keeper) stillIn(tid int, w waiting) bool {
+	now, err := sight(fmt.Sprintf("/proc/%d/task/%d", w.pid, tid), w.pid)
+	return err == nil && now.turns == w.turns && now.call == w.call
+}
+
+// remember finds out when the waits of a sighting end. Those that go on keep the limit that they had.
+func (k *Keeper) remember(s sighting) error {
+	now := k.now()
+	for tid, w := range s {
+		if old, ok := k.waits[tid]; ok && old.turns == w.turns && old.call == w.call {
+			s[tid] = w
+			continue
+		}
+		limited, err := k.limit(w, now)
+		if err != nil {
+			return ifAlive(w.pid, err)
+		}
+		k.waits[tid] = limited
+	}
+	for tid := range k.waits {
+		if _, ok := s[tid]; !ok {
+			delete(k.waits, tid)
+		}
+	}
+	return nil
+}
+
+// limit adds to a wait when it ends by itself.
+func (k *Keeper) limit(w waiting, now time.Duration) (waiting, error) {
+	how, known := waits[w.call.nr]
+	if !known {
+		return w, nil
+	}
+	l, err := how.limitOf(w.call, k.processes[w.pid].mem)
+	if err != nil || !l.limited {
+		return w, err
+	}
+	w.limited = true
+	w.deadline = now + l.value
+	if l.clockID != relative {
+		w.deadline = now + l.value - (read(int32(l.clockID)) + k.offset)
+	}
+	w.runtime = w.call.nr == unix.SYS_FUTEX && l.clockID == relative
+	return w, nil
+}
+
+// reap deals with the stops of threads that become new programs.
+func (k *Keeper) reap() error {
+	for tid := range k.execs {
+		var status unix.WaitStatus
+		got, err := unix.Wait4(tid, &status, unix.WALL|unix.WNOHANG, nil)
+		switch {
+		case err != nil || got == tid && (status.Exited() || status.Signaled()):
+			delete(k.execs, tid) // it has ended
+		case got != tid:
+		case status.TrapCause() == unix.PTRACE_EVENT_EXEC:
+			delete(k.execs, tid)
+			if err := k.begin(tid); err != nil {
+				return err
+			}
+		case status.TrapCause() == unix.PTRACE_EVENT_STOP:
+			resume(tid, 0)
+		default:
+			resume(tid, int(status.StopSignal()))
+		}
+	}
+	return nil
+}
+
+// begin carries a new program and lets it run.
+func (k *Keeper) begin(pid int) error {
+	if old := k.processes[pid]; old != nil {
+		old.mem.Close()
+		delete(k.processes, pid)
+	}
+	mono, real := k.offsets(pid)
+	p, err := carry(pid, int64(mono), int64(real))
+	if err != nil {
+		name, _ := slurp(fmt.Sprintf("/proc/%d/comm", pid))
+		err = ifAlive(pid, fmt.Errorf("%s: %w", strings.TrimSpace(name), err))
+	} else {
+		k.processes[pid] = p
+	}
+	detach(pid, 0)
+	return err
+}
+
+// processOf returns the process that a thread belongs to.
+func processOf(tid int) (int, error) {
+	status, err := slurp(fmt.Sprintf("/proc/%d/status", tid))
+	if err != nil {
+		return 0, err
+	}
+	_, rest, _ := strings.Cut(status, "\nTgid:")
+	line, _, _ := strings.Cut(rest, "\n")
+	return strconv.Atoi(strings.TrimSpace(line))
+}
+
+// writeTime writes a time to where a program wants it, and returns what its system call returns.
+func writeTime(pid int, n notification, out, ns int64) (value int64, err error) {
+	sec, rest := ns/1e9, ns%1e9
+	var b []byte
+	switch {
+	case isTime(n.NR):
+		value, b = sec, binary.NativeEndian.AppendUint64(nil, uint64(sec))
+	case n.NR == unix.SYS_GETTIMEOFDAY:
+		b = binary.NativeEndian.AppendUint64(binary.NativeEndian.AppendUint64(nil, uint64(sec)), uint64(rest/1000))
+	default:
+		b = binary.NativeEndian.AppendUint64(binary.NativeEndian.AppendUint64(nil, uint64(sec)), uint64(rest))
+	}
+	if out == 0 {
+		return value, nil
+	}
+	mem, err := os.OpenFile(fmt.Sprintf("/proc/%d/mem", pid), os.O_WRONLY, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer mem.Close()
+	_, err = mem.WriteAt(b, out)
+	return value, err
+}
+
+// list returns the names in a folder.
+func list(dir string) ([]string, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return f.Readdirnames(-1)
+}
+
+// slurp returns a small file of /proc. It is os.ReadFile without what that does to find out the size, which
+// costs as much as the reading.
+func slurp(name string) (string, error) {
+	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "", err
+	}
+	defer unix.Close(fd)
+	var b [4096]byte
+	n, err := unix.Read(fd, b[:])
+	if err != nil {
+		return "", err
+	}
+	return string(bytes.TrimRight(b[:n], "\n")), nil
+}

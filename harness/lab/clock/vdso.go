@@ -1,0 +1,92 @@
+package clock
+
+import (
+	"bytes"
+	"debug/elf"
+	"encoding/binary"
+	"errors"
+	"fmt"
+)
+
+// A vdso is what the kernel maps into every process for calls that need no system call, see vdso(7), and
+// where in it our code goes. It is the same in all processes of one architecture until the machine restarts.
+type vdso struct {
+	image   []byte
+	area    int            // offset of free room for the two numbers and the code
+	patches map[int][]byte // by offset
+}
+
+// maxVDSO bounds the image, in bytes. Today's have one or two pages.
+const maxVDSO = 1 << 20
+
+// parseVDSO finds the functions of an image and room for the code: the zeros between the end of the ELF file
+// and that of its last page.
+func parseVDSO(image []byte, m *machine) (*vdso, error) {
+	end, err := endOfFile(image)
+	if err != nil {
+		return nil, err
+	}
+	f, err := elf.NewFile(bytes.NewReader(image))
+	if err != nil {
+		return nil, fmt.Errorf("read it as ELF: %w", err)
+	}
+	symbols, err := f.DynamicSymbols()
+	if err != nil {
+		return nil, fmt.Errorf("read its symbols: %w", err)
+	}
+	v := &vdso{image: image, area: (end + 15) &^ 15, patches: map[int][]byte{}}
+	size := offsetsSize + len(m.code)
+	if v.area+size > len(image) || len(bytes.Trim(image[v.area:v.area+size], "\x00")) > 0 {
+		return nil, fmt.Errorf("it has no room of %d bytes after its end at %d", size, end)
+	}
+	found := false
+	for _, s := range symbols {
+		if _, ours := m.functions[s.Name]; !ours {
+			continue
+		}
+		found = found || s.Name == m.required
+		if s.Value >= uint64(end) || s.Size < 16 {
+			return nil, fmt.Errorf("%s is at %#x and has %d bytes", s.Name, s.Value, s.Size)
+		}
+		at, patch, err := m.divert(image, int(s.Value), v.area, s.Name)
+		if err != nil {
+			return nil, err
+		}
+		v.patches[at] = patch
+	}
+	if !found {
+		return nil, errors.New("it has no " + m.required)
+	}
+	return v, nil
+}
+
+// endOfFile returns where the ELF file in an image ends. Nobody reads its section headers after that, but
+// the kernel's image has them, and they come last.
+func endOfFile(image []byte) (int, error) {
+	const header = 64 // Elf64_Ehdr
+	if len(image) < header || len(image) > maxVDSO || string(image[:4]) != elf.ELFMAG || image[elf.EI_CLASS] != byte(elf.ELFCLASS64) ||
+		image[elf.EI_DATA] != byte(elf.ELFDATA2LSB) {
+		return 0, errors.New("it is no 64-bit little-endian ELF file")
+	}
+	le := binary.LittleEndian
+	table := func(offset, size, count int) uint64 {
+		return le.Uint64(image[offset:]) + uint64(le.Uint16(image[size:]))*uint64(le.Uint16(image[count:]))
+	}
+	end := max(header, table(0x20, 0x36, 0x38), table(0x28, 0x3a, 0x3c)) // program headers, section headers
+	f, err := elf.NewFile(bytes.NewReader(image))
+	if err != nil {
+		return 0, fmt.Errorf("read it as ELF: %w", err)
+	}
+	for _, s := range f.Sections {
+		if s.Type != elf.SHT_NOBITS {
+			end = max(end, s.Offset+s.FileSize)
+		}
+	}
+	for _, p := range f.Progs {
+		end = max(end, p.Off+p.Memsz)
+	}
+	if end > uint64(len(image)) {
+		return 0, fmt.Errorf("it ends at %d, beyond its mapping of %d bytes", end, len(image))
+	}
+	return int(end), nil
+}
