@@ -78,7 +78,7 @@ func furnishCache(s *spec) error {
 		if err := os.MkdirAll(modCache, 0o755); err != nil {
 			return err
 		}
-		if err := lab.Overlay(s.Warm, modCache); err != nil {
+		if err := lab.Show(s.Warm, modCache); err != nil {
 			return err
 		}
 	}

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,9 +13,21 @@ import (
 // disk is where the file system is that all of the client host's files are in.
 const disk = "/run"
 
-// Overlay shows a folder of this machine at target, which must exist. What is changed there stays in the cell.
-// It must be called after Mount. Kernels before 5.11 do not allow it in a user namespace.
-func Overlay(folder, target string) error {
+// Show shows a folder of this machine at target, an empty folder. What is changed there stays in the cell. It must be
+// called after Mount. Where overlayfs cannot be had, as in a user namespace of Linux before 5.11, target gets a copy,
+// which costs memory.
+func Show(folder, target string) error {
+	err := overlay(folder, target)
+	if err == nil {
+		return nil
+	}
+	if copyErr := os.CopyFS(target, os.DirFS(folder)); copyErr != nil {
+		return errors.Join(err, copyErr)
+	}
+	return nil
+}
+
+func overlay(folder, target string) error {
 	above := Root + "/overlay"
 	upper, work := filepath.Join(above, "upper"), filepath.Join(above, "work")
 	for _, dir := range []string{upper, work} {
@@ -24,7 +37,7 @@ func Overlay(folder, target string) error {
 	}
 	options := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s,userxattr", overlayPath.Replace(folder), upper, work)
 	if err := unix.Mount("overlay", target, "overlay", unix.MS_NOSUID|unix.MS_NODEV, options); err != nil {
-		return fmt.Errorf("show %s at %s by overlayfs, which needs Linux 5.11: %w", folder, target, err)
+		return fmt.Errorf("show %s at %s by overlayfs: %w", folder, target, err)
 	}
 	return nil
 }

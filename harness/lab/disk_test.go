@@ -5,15 +5,20 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 func init() { inside["disk"] = diskInside }
 
-type diskInput struct{ Folder string }
+type diskInput struct {
+	Folder    string
+	Forbidden bool // nothing can be mounted
+}
 
 type diskResult struct {
 	Above, Limited, Unlocked, ReadOnly string // what went wrong, empty if nothing did
@@ -33,8 +38,17 @@ func diskInside(input json.RawMessage) (any, error) {
 	if err := os.Mkdir(target, 0o755); err != nil {
 		return nil, err
 	}
-	if err := Overlay(in.Folder, target); err != nil {
+	if in.Forbidden {
+		if err := forbidMounts(); err != nil {
+			return nil, err
+		}
+	}
+	if err := Show(in.Folder, target); err != nil {
 		return nil, err
+	}
+	if in.Forbidden {
+		content, err := os.ReadFile(target + "/other")
+		return diskResult{Lines: []string{string(content), complaint(err), complaint(overlay(in.Folder, target))}}, nil
 	}
 	r := diskResult{Above: complaint(os.WriteFile(target+"/file", []byte("changed"), 0o644))}
 	content, err := os.ReadFile(target + "/other")
@@ -70,6 +84,28 @@ func diskInside(input json.RawMessage) (any, error) {
 	return r, nil
 }
 
+// forbidMounts takes the right to mount file systems from the calling thread, which is the caller's alone from now on.
+func forbidMounts() error {
+	runtime.LockOSThread()
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var rights [2]unix.CapUserData
+	if err := unix.Capget(&header, &rights[0]); err != nil {
+		return err
+	}
+	rights[0].Effective &^= 1 << unix.CAP_SYS_ADMIN
+	return unix.Capset(&header, &rights[0])
+}
+
+func TestFolderIsCopiedWhereThereIsNoOverlay(t *testing.T) {
+	folder := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(folder, "other"), []byte("as it was"), 0o644))
+	var r diskResult
+	runInside(t, "disk", diskInput{folder, true}, &r)
+	require.Len(t, r.Lines, 3)
+	assert.Equal(t, []string{"as it was", ""}, r.Lines[:2])
+	assert.Contains(t, r.Lines[2], "operation not permitted")
+}
+
 func complaint(err error) string {
 	if err == nil {
 		return ""
@@ -85,7 +121,7 @@ func TestClientDiskCanBeFullLockedAndReadOnly(t *testing.T) {
 		require.NoError(t, os.WriteFile(filepath.Join(folder, name), []byte("as it was"), 0o644))
 	}
 	var r diskResult
-	runInside(t, "disk", diskInput{folder}, &r)
+	runInside(t, "disk", diskInput{folder, false}, &r)
 	assert.Empty(t, r.Above)
 	assert.Equal(t, []string{"as it was", "", "", "", "", r.Unlocked}, r.Lines)
 	assert.Contains(t, r.Limited, "no space left on device")
