@@ -41,6 +41,7 @@ func Explain(w io.Writer, run *record.Run, c *record.Cell, opts ExplainOptions) 
 	e.waterfall(NewWaterfall(run, c))
 	e.faults()
 	e.contacts()
+	e.sources()
 	e.harm()
 	e.attempts()
 	e.output()
@@ -178,6 +179,22 @@ func (e *explainer) contacts() {
 		e.section("Addresses outside the world that something tried to reach")
 		e.paragraph("  ", plain, e.joined(c.Strays))
 	}
+}
+
+// sources says where the modules came from, and who did not have them before.
+func (e *explainer) sources() {
+	texts := sourceTexts(e.run, e.cell)
+	if len(texts) > 0 {
+		e.section("Where modules came from")
+		e.list(texts)
+	}
+}
+
+func sourceTexts(run *record.Run, c *record.Cell) (texts []string) {
+	for _, s := range verdict.Sources(run, c) {
+		texts = append(texts, s.String())
+	}
+	return texts
 }
 
 // joined writes names in one line, as many as may be shown.

@@ -203,6 +203,7 @@ type detail struct {
 	Leaks     []string
 	Strays    []string
 	Attempts  []string
+	Sources   []string
 	Integrity string
 	Shares    []timeShare
 	Faulty    []barView // the faults' time lines
@@ -265,6 +266,7 @@ func (d *details) view(c *record.Cell, run string) detail {
 	}
 	v.Leaks = cutList(v.Leaks)
 	v.Attempts = cutList(attemptTexts(c))
+	v.Sources = cutList(sourceTexts(d.run, c))
 	v.Stderr, v.Cut = lastBytes(c.Stderr, mostText)
 	v.fillWaterfall(NewWaterfall(d.run, c))
 	return v
