@@ -45,6 +45,7 @@ type Setting struct {
 	GitConfig string
 	Cache     string           // as in a config
 	Retry     map[string]any   // as in a config
+	PAC       any              // as in a config
 	Parallel  int              // as in a project
 	Faults    []map[string]any // as in a scenario file
 	Deadline  string           // empty means shortDeadline for a behaviour that hangs, else longDeadline
@@ -223,6 +224,9 @@ func loadSettings(t *testing.T, rows []Setting, vars map[string]string) *scenari
 		config := map[string]any{"name": scenarioName(row.ID), "env": row.Env, "netrc": row.Netrc, "gitconfig": row.GitConfig}
 		if row.Cache != "" {
 			config["cache"] = row.Cache
+		}
+		if row.PAC != nil {
+			config["pac"] = row.PAC
 		}
 		if row.Retry != nil {
 			config["retry"] = row.Retry

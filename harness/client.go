@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +20,7 @@ import (
 	"github.com/simrun/simrun/fakeupstream"
 	"github.com/simrun/simrun/harness/lab"
 	"github.com/simrun/simrun/record"
+	"github.com/simrun/simrun/scenarios"
 )
 
 // Folders of the client host. They are in a file system that only the cell has.
@@ -42,7 +44,7 @@ const maxStderr = 256 << 10
 
 // clientEnv returns the whole environment of a cell's command: nothing of the caller's gets in. The
 // config's own variables come last and win.
-func clientEnv(g *Go, config map[string]string, keys keys) []string {
+func clientEnv(g *Go, config *scenarios.Config, keys keys) []string {
 	env := map[string]string{
 		"HOME":              homeDir,
 		"PATH":              clientPath(g),
@@ -57,9 +59,8 @@ func clientEnv(g *Go, config map[string]string, keys keys) []string {
 		"SSL_CERT_DIR":      "/nonexistent",
 		"GIT_CONFIG_SYSTEM": gitSystem,
 	}
-	for k, v := range config {
-		env[k] = v
-	}
+	maps.Copy(env, agentEnv(config.PAC))
+	maps.Copy(env, config.Env)
 	if db, set := swapSumDB(g, env, keys); set {
 		env["GOSUMDB"] = db
 	}

@@ -12,13 +12,18 @@ import (
 	"github.com/simrun/simrun/fakeupstream"
 	"github.com/simrun/simrun/harness/lab"
 	"github.com/simrun/simrun/harness/lab/clock"
+	"github.com/simrun/simrun/harness/pac"
 	"github.com/simrun/simrun/record"
 	"github.com/simrun/simrun/scenarios"
 )
 
-// Reexec turns this process into a lab process if simrun started it as one, and does not return then.
+// Reexec turns this process into a lab process, or into a cell's agent for a PAC, if simrun started it as one, and
+// does not return then.
 // It must be called first in main, and first in TestMain of tests that run cells.
-func Reexec() { lab.Reexec(runInside) }
+func Reexec() {
+	pac.Reexec()
+	lab.Reexec(runInside)
+}
 
 // runInside is the life of a lab process: it makes one cell's internet and client host, runs the cell's
 // command there, and sends what was seen to its parent.
@@ -45,6 +50,10 @@ func runInside(parent *lab.Control) error {
 	if err := in.applyClientFaults(); err != nil {
 		return fmt.Errorf("apply the faults of the client host: %w", err)
 	}
+	agent, err := startAgent(in.network, &s)
+	if err != nil {
+		return err
+	}
 	setup := time.Since(s.Started)
 	if s.Shell {
 		return shellInside(in, &s)
@@ -58,6 +67,7 @@ func runInside(parent *lab.Control) error {
 		return err
 	}
 	cell := in.facts(end)
+	cell.Routes, cell.AgentEnd = agent.stop()
 	if err := in.failed(); err != nil {
 		return err
 	}

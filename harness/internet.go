@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -227,6 +228,21 @@ func unmapped(a net.Addr) netip.AddrPort {
 	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }
 
+// files returns the web server of files by their paths.
+func files(byPath map[string]string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		content, ok := byPath[r.URL.Path]
+		if !ok {
+			http.NotFound(w, r)
+			return
+		}
+		if strings.HasSuffix(r.URL.Path, ".pac") {
+			w.Header().Set("Content-Type", "application/x-ns-proxy-autoconfig")
+		}
+		http.ServeContent(w, r, r.URL.Path, time.Time{}, strings.NewReader(content))
+	})
+}
+
 // An acceptor serves the connections that a listener accepts.
 type acceptor interface{ Serve(net.Listener) error }
 
@@ -313,6 +329,8 @@ func (in *internet) handler(i int) (http.Handler, error) {
 		return in.lazily(func() (http.Handler, error) { return in.checksumDB(h.Name) }), nil
 	case scenarios.RoleVCS:
 		return in.vcs(i), nil
+	case scenarios.RoleWeb:
+		return files(h.Files), nil
 	case scenarios.RoleForwardProxy, scenarios.RoleHTTPSProxy:
 		return in.forwardProxy(i)
 	}

@@ -142,6 +142,9 @@ func besideEnv(c *scenarios.Config) []string {
 	if c.Retry != nil {
 		also = append(also, "a wrapper that tries again: "+c.Retry.String())
 	}
+	if c.PAC != nil {
+		also = append(also, "a PAC, and an agent that evaluates it")
+	}
 	return also
 }
 
@@ -250,7 +253,7 @@ func projectDigest(project *scenarios.Project, u *fakeupstream.Universe) string 
 func (p *Plan) add(rep int, s *scenarios.Scenario, project *scenarios.Project, c *scenarios.Config, on *stage) {
 	o := &p.options
 	own := &spec{World: s.World, Faults: s.Faults, Config: c, Universe: on.universe, Keys: on.keys, Trees: on.trees, Altered: on.altered,
-		Command: on.command, Parallel: project.Parallel, Env: clientEnv(o.Go, c.Env, on.keys), Timeout: o.Timeout, Virtual: o.Virtual, Seed: o.Seed + uint64(rep)}
+		Command: on.command, Parallel: project.Parallel, Env: clientEnv(o.Go, c, on.keys), Timeout: o.Timeout, Virtual: o.Virtual, Seed: o.Seed + uint64(rep)}
 	if c.Cache == scenarios.CacheWarm {
 		own.Warm = on.warm
 	}

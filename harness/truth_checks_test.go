@@ -3,9 +3,11 @@ package harness
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -128,6 +130,8 @@ func (t *town) targets(h *scenarios.Host) []string {
 		return append([]string{"/latest"}, t.lookups("")...)
 	case scenarios.RoleVCS:
 		return t.repositories(h, "")
+	case scenarios.RoleWeb:
+		return slices.Sorted(maps.Keys(h.Files))
 	case scenarios.RoleForwardProxy, scenarios.RoleHTTPSProxy, scenarios.RoleSOCKSProxy:
 		for _, far := range t.world.Hosts {
 			if far.Role == scenarios.RoleVCS {

@@ -193,12 +193,14 @@ type Cell struct {
 	Integrity   Integrity        `json:"integrity,omitempty"`
 	Modules     []Module         `json:"modules,omitempty"` // what the module cache held at the end
 	Faults      []FaultCount     `json:"faults,omitempty"`
-	Programs    []Program        `json:"programs,omitempty"` // that served hosts of the world in place of simrun's servers
-	Lost        map[string]int64 `json:"lost,omitempty"`     // events that did not fit into a bounded buffer, by buffer
-	Capture     string           `json:"capture,omitempty"`  // file with its packets (pcapng): slash-separated, from the folder of the results file
-	ClientCPU   Seconds          `json:"client_cpu_seconds"` // go and all that it started
-	CPUSeconds  Seconds          `json:"cpu_seconds"`        // all processes of the cell
-	MaxRSS      int64            `json:"max_rss_bytes"`      // the largest process of the cell
+	Programs    []Program        `json:"programs,omitempty"`  // that served hosts of the world in place of simrun's servers
+	Routes      []Route          `json:"routes,omitempty"`    // what the agent of a config with a PAC did, in the order in which it was done
+	AgentEnd    string           `json:"agent_end,omitempty"` // how that agent ended before the go command did
+	Lost        map[string]int64 `json:"lost,omitempty"`      // events that did not fit into a bounded buffer, by buffer
+	Capture     string           `json:"capture,omitempty"`   // file with its packets (pcapng): slash-separated, from the folder of the results file
+	ClientCPU   Seconds          `json:"client_cpu_seconds"`  // go and all that it started
+	CPUSeconds  Seconds          `json:"cpu_seconds"`         // all processes of the cell
+	MaxRSS      int64            `json:"max_rss_bytes"`       // the largest process of the cell
 }
 
 // An Attempt is one run of the command, in a cell whose config tries again or whose project runs several
@@ -274,6 +276,17 @@ type Conn struct {
 	SYNs        int     `json:"syns"`       // that the client sent, retransmissions included
 	BytesUp     int64   `json:"bytes_up"`   // TCP payload that the client sent, retransmissions included
 	BytesDown   int64   `json:"bytes_down"` // TCP payload that reached the client
+}
+
+// A Route is what the agent of a config with a PAC did for one connection or plain request of its client.
+type Route struct {
+	Start  Seconds  `json:"start"`
+	End    Seconds  `json:"end"`              // the way was open, or none was left
+	Target string   `json:"target"`           // host:port that the client wanted to reach
+	Result string   `json:"result,omitempty"` // of FindProxyForURL
+	Failed []string `json:"failed,omitempty"` // ways that could not be taken, each with the reason, in the order of trying
+	Way    string   `json:"way,omitempty"`    // that was taken; empty: none
+	Error  string   `json:"error,omitempty"`  // of the script, or of the last way
 }
 
 // A Leak is a private module path that a host outside saw.

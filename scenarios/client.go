@@ -144,7 +144,9 @@ func (d *decoder) configs(root ast.Node) []*Config {
 	var all []*Config
 	d.list(root, "configs", func(n ast.Node) {
 		c := &Config{Pos: d.position(n)}
-		d.mapping(n, c.Pos, "a config", configFields(c))
+		if d.mapping(n, c.Pos, "a config", configFields(c)) {
+			d.checkPACConfig(c, n.(*ast.MappingNode))
+		}
 		if c.Env == nil {
 			c.Env = map[string]string{}
 		}

@@ -18,6 +18,7 @@ var (
 	nameValue         = scalar[string]{parse: parseName, shape: shape{"type": "string", "pattern": nameForm.pattern}}
 	envNameValue      = scalar[string]{parse: matching(envForm, "an environment variable's name"), shape: shape{"type": "string"}}
 	varNameValue      = scalar[string]{parse: matching(varForm, "a variable's name"), shape: shape{"type": "string"}}
+	pathValue         = scalar[string]{parse: matching(pathForm, "the path of a URL, such as `/proxy.pac`"), shape: shape{"type": "string"}}
 	hostValue         = scalar[string]{parse: parseHostName, shape: shape{"type": "string"}}
 	methodValue       = scalar[string]{parse: matching(methodForm, "an HTTP method, such as GET"), shape: shape{"type": "string", "pattern": methodForm.pattern}}
 	durationValue     = scalar[time.Duration]{parse: ParseDuration, shape: shape{"type": "string", "pattern": `^(\$|[0-9])`, "examples": []string{"250ms", "30s"}}}
@@ -34,7 +35,7 @@ var (
 	toolchainValue = scalar[string]{parse: matching(toolchainForm, "a Go release such as `1.99.0`"), shape: shape{"type": "string", "pattern": toolchainForm.pattern}}
 
 	roleValue = oneOf("role", RoleModuleProxy, RoleChecksumDB, RoleVCS, RoleForwardProxy,
-		RoleHTTPSProxy, RoleSOCKSProxy)
+		RoleHTTPSProxy, RoleSOCKSProxy, RoleWeb)
 	familyValue  = oneOf("family", FamilyDual, FamilyIPv4, FamilyIPv6)
 	outcomeValue = oneOf("outcome", "ok", "error", "hang")
 )
@@ -86,6 +87,7 @@ func hostFields(h *Host) fields {
 	f := linkFields(&h.Link)
 	f["role"] = set(&h.Role, roleValue).must()
 	f["private"] = set(&h.Private, boolValue)
+	f["files"] = setMap(&h.Files, "files", pathValue, textValue)
 	f["sumdb"] = setList(&h.SumDB, "sumdb", hostValue)
 	f["upstream"] = set(&h.Upstream, hostValue)
 	f["repositories"] = set(&h.CodeHost, hostValue)
@@ -171,6 +173,7 @@ func configFields(c *Config) fields {
 		"gitconfig": set(&c.GitConfig, textValue),
 		"cache":     set(&c.Cache, cacheStateValue),
 		"retry":     setMapping(&c.Retry, "retry", retryFields, checkRetry),
+		"pac":       pacField(&c.PAC),
 	}
 }
 

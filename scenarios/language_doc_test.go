@@ -38,6 +38,7 @@ var sections = map[string]func() shape{
 	"Expectation": func() shape { return object(expectationFields(new(Expectation))) },
 	"Config":      func() shape { return object(configFields(new(Config))) },
 	"Retry":       func() shape { return object(retryFields(new(Retry))) },
+	"PAC":         func() shape { return object(pacFields(new(PAC))) },
 	"Project":     func() shape { return object(projectFields(new(Project))) },
 	"Modules":     func() shape { return object(modulesFields(new(Modules))) },
 }
@@ -86,6 +87,7 @@ func TestLanguageExamples(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "myservice"), 0o755))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "myservice", "go.mod"), []byte("module myservice.example\n"), 0o644))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "own.pac"), []byte("function FindProxyForURL() { return 'DIRECT' }"), 0o644))
 	var all strings.Builder
 	for i, example := range examplesOf(readReference(t)) {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, fmt.Sprintf("%d.yaml", i)), []byte(example), 0o644))
@@ -94,7 +96,7 @@ func TestLanguageExamples(t *testing.T) {
 	lib, err := Load([]string{dir}, Options{Vars: map[string]string{"go-sumdb": "sum.example"}})
 	require.NoError(t, err)
 	assert.Len(t, lib.Scenarios, strings.Count(all.String(), "\nfaults:"))
-	assert.Len(t, lib.Configs, 1)
+	assert.Len(t, lib.Configs, 6)
 	assert.Len(t, lib.Projects, 2)
 	for heading, schema := range sections {
 		for key := range parsedShape(t, schema()).Properties {

@@ -18,17 +18,18 @@ type World struct {
 // A Host is one server of a World, on one port.
 // Hosts of the same name and different ports share addresses and link.
 type Host struct {
-	Name      string   // DNS name, lower case
-	Port      int      // 0 means the ports that the role has: 443 with TLS and 80 without
-	Role      Role     // what answers there
-	Private   bool     // it knows the project's private modules
-	SumDB     []string // names of the checksum databases that a module-proxy answers for below /sumdb/
-	Upstream  string   // module-proxy that a module-proxy asks for what its cache does not have; empty: it has all
-	CodeHost  string   // host that has the repositories of a vcs that has pages only; empty means itself
-	Family    Family   // the kinds of addresses it has
-	Addresses int      // how many of each kind, at most MaxAddresses; 0 means 1
-	Link      Link     // the way from the client to it and back
-	Server    *Server  // program that serves it; nil means simrun's own server
+	Name      string            // DNS name, lower case
+	Port      int               // 0 means the ports that the role has: 443 with TLS and 80 without
+	Role      Role              // what answers there
+	Private   bool              // it knows the project's private modules
+	Files     map[string]string // what a web server serves, by path
+	SumDB     []string          // names of the checksum databases that a module-proxy answers for below /sumdb/
+	Upstream  string            // module-proxy that a module-proxy asks for what its cache does not have; empty: it has all
+	CodeHost  string            // host that has the repositories of a vcs that has pages only; empty means itself
+	Family    Family            // the kinds of addresses it has
+	Addresses int               // how many of each kind, at most MaxAddresses; 0 means 1
+	Link      Link              // the way from the client to it and back
+	Server    *Server           // program that serves it; nil means simrun's own server
 	Pos       Position
 }
 
@@ -68,6 +69,7 @@ const (
 	RoleVCS          Role = "vcs"           // ?go-get=1 pages and git over HTTP
 	RoleForwardProxy Role = "forward-proxy" // an HTTP proxy with CONNECT; port 8080 unless the key names another
 	RoleHTTPSProxy   Role = "https-proxy"   // the same, spoken to over TLS; port 443
+	RoleWeb          Role = "web"           // a web server with files
 	RoleSOCKSProxy   Role = "socks-proxy"   // a proxy of SOCKS version 5 (RFC 1928); port 1080
 )
 
@@ -232,6 +234,7 @@ type Config struct {
 	GitConfig string            // content of ~/.gitconfig; empty means no such file
 	Cache     CacheState        // what the module cache holds at the start; empty means CacheCold
 	Retry     *Retry            // the wrapper around the command; nil means none
+	PAC       *PAC              // a proxy auto-configuration; nil means none
 	Pos       Position
 }
 

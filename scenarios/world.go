@@ -78,6 +78,12 @@ func (d *decoder) host(key string, at Position, n ast.Node) (Host, bool) {
 	if h.CodeHost != "" && h.Role != RoleVCS && h.Role != "" {
 		d.failf(at, "`repositories:` is for a %s, not for a %s", RoleVCS, h.Role)
 	}
+	switch {
+	case len(h.Files) > 0 && h.Role != RoleWeb && h.Role != "":
+		d.failf(at, "`files:` is for a %s host, not for a %s", RoleWeb, h.Role)
+	case len(h.Files) == 0 && h.Role == RoleWeb:
+		d.failf(at, "a %s host needs `files:`", RoleWeb)
+	}
 	address, ok := d.expand(key, at)
 	if !ok {
 		return h, false

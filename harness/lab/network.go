@@ -38,6 +38,9 @@ type Host struct {
 	Link  scenarios.Link
 }
 
+// ClientAddrs returns the addresses of the client host.
+func ClientAddrs() []netip.Addr { return []netip.Addr{client4.Addr(), client6.Addr()} }
+
 // HostAddrs returns the addresses of the host with a number, from 0 to 7900, in a family: first those of IPv4,
 // then those of IPv6, as many of each as count says, which is at most scenarios.MaxAddresses.
 func HostAddrs(number int, family scenarios.Family, count int) []netip.Addr {
