@@ -34,8 +34,9 @@ type Hosts struct {
 	Private []string `json:"private"`
 }
 
-// goVersion is the language version of all that is generated.
-const goVersion = "1.24"
+// goVersion is the language version of all that is generated: that of the oldest go command which knows
+// GOTOOLCHAIN.
+const goVersion = "1.21"
 
 // organisations is where public modules live on their host. One has upper-case letters, for the case
 // encoding of the GOPROXY protocol.
@@ -159,7 +160,7 @@ func populate(ctx context.Context, dir string, spec scenarios.Modules, hosts Hos
 	if err := writeProject(filepath.Join(dir, projectDir), spec, sources, modules); err != nil {
 		return fmt.Errorf("write the project: %w", err)
 	}
-	return writeManifest(dir, &manifest{Version: manifestVersion, Spec: spec, Hosts: hosts, Modules: modules})
+	return writeManifest(dir, &manifest{Version: GeneratorVersion, Spec: spec, Hosts: hosts, Modules: modules})
 }
 
 // A source is a module with all its versions.

@@ -63,8 +63,8 @@ const (
 	manifestFile = "universe.json" // written last, so that it marks a complete directory
 )
 
-// manifestVersion changes whenever Generate makes other bytes of the same input.
-const manifestVersion = 1
+// GeneratorVersion changes whenever Generate makes other bytes of the same input.
+const GeneratorVersion = 2
 
 // A manifest is the content of universe.json.
 type manifest struct {
@@ -107,8 +107,8 @@ func readManifest(dir string) (*manifest, error) {
 	if err := json.Unmarshal(data, &m); err != nil {
 		return nil, fmt.Errorf("read %s: %w", manifestFile, err)
 	}
-	if m.Version != manifestVersion {
-		return nil, fmt.Errorf("%s has version %d, want %d; remove the directory, and it is made anew", manifestFile, m.Version, manifestVersion)
+	if m.Version != GeneratorVersion {
+		return nil, fmt.Errorf("%s has version %d, want %d; remove the directory, and it is made anew", manifestFile, m.Version, GeneratorVersion)
 	}
 	return &m, nil
 }

@@ -156,7 +156,7 @@ func planSettings(t *testing.T, rows []Setting) *Plan {
 	t.Helper()
 	g, err := FindGo(t.Context(), "")
 	require.NoError(t, err)
-	o := Options{Go: g, Vars: g.Vars(), Jobs: runtime.NumCPU(), Seed: 1, CacheDir: t.TempDir()}
+	o := Options{Go: []*Go{g}, Vars: g.Vars(), Jobs: runtime.NumCPU(), Seed: 1, CacheDir: t.TempDir()}
 	lib := loadSettings(t, rows, o.Vars)
 	o.Scenarios, o.Configs = lib.Scenarios, lib.Configs
 	p := &Plan{options: o, header: header(o)}
@@ -168,7 +168,7 @@ func planSettings(t *testing.T, rows []Setting) *Plan {
 		require.NotNil(t, u, "%s: no project %q", row.ID, row.Project)
 		project := &scenarios.Project{Name: row.Project, Run: row.Run, Parallel: row.Parallel}
 		p.describeProject(project, u)
-		p.add(0, s, project, lib.Configs[i], shared.over(t, u, s, project))
+		require.NoError(t, p.add(0, s, project, lib.Configs[i], g, shared.over(t, u, s, project)))
 		p.cells[i].spec.Timeout = row.timeout(t)
 	}
 	p.header.Cells = len(p.cells)
@@ -183,13 +183,11 @@ func (s *stages) over(t *testing.T, u *fakeupstream.Universe, scenario *scenario
 	require.NoError(t, err)
 	trees, err := signedTrees(k, u, scenario)
 	require.NoError(t, err)
-	command, err := s.options.Go.command(project, u)
-	require.NoError(t, err)
 	warm, err := s.warmCache(t.Context(), project, u)
 	require.NoError(t, err)
 	altered, err := alteredGit(t.Context(), u, scenario.Faults)
 	require.NoError(t, err)
-	return &stage{k, trees, u, altered, command, warm}
+	return &stage{k, trees, u, altered, warm}
 }
 
 func (b *behaviour) deadline(t *testing.T) time.Duration {

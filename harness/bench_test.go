@@ -44,7 +44,7 @@ func nearOptions(tb testing.TB, modules scenarios.Modules) Options {
 	vars["go-sumdb"] = "sum.test"
 	g.SumDB = "sum.test"
 	return Options{
-		Go: g, Vars: vars, CacheDir: tb.TempDir(), Seed: 1, Jobs: 1, Timeout: time.Minute,
+		Go: []*Go{g}, Vars: vars, CacheDir: tb.TempDir(), Seed: 1, Jobs: 1, Timeout: time.Minute,
 		Scenarios: []*scenarios.Scenario{{Name: "healthy", World: nearWorld()}},
 		Configs: []*scenarios.Config{{Name: "proxy", Env: map[string]string{
 			"GOPROXY": "https://proxy.test", "GONOSUMDB": "git.test"}}},

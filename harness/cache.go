@@ -31,7 +31,7 @@ func (s *stages) warmCache(ctx context.Context, project *scenarios.Project, u *f
 	if !slices.ContainsFunc(s.options.Configs, wants) {
 		return "", nil
 	}
-	g := s.options.Go
+	g := s.options.Go[0]
 	made := filepath.Join(s.options.CacheDir, "modcache-"+projectDigest(project, u)+"-"+g.Version)
 	if _, err := os.Stat(made); !errors.Is(err, fs.ErrNotExist) {
 		return made, err

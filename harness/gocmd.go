@@ -1,9 +1,11 @@
 package harness
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"go/version"
 	"net/url"
 	"os"
 	"os/exec"
@@ -25,11 +27,13 @@ type Go struct {
 	Private  string // this user's GOPRIVATE
 }
 
-// FindGo looks at a go command: at path, or at the one on PATH if path is empty.
-func FindGo(ctx context.Context, path string) (*Go, error) {
-	if path == "" {
-		path = "go"
+// FindGo looks at a go command: name is its path, or a release such as 1.25.5, or empty for the one on PATH.
+// A release that is not there is fetched by the go command on PATH, by the settings of this user.
+func FindGo(ctx context.Context, name string) (*Go, error) {
+	if release, ok := releaseName(name); ok {
+		return findRelease(ctx, release)
 	}
+	path := cmp.Or(name, "go")
 	found, err := exec.LookPath(path)
 	if err != nil {
 		return nil, fmt.Errorf("find the go command: %w; install Go (https://go.dev/dl) or name one with --go", err)
@@ -52,6 +56,32 @@ func FindGo(ctx context.Context, path string) (*Go, error) {
 	}
 	g.ModCache, g.Private = users["GOMODCACHE"], users["GOPRIVATE"]
 	return g, nil
+}
+
+// releaseName reports whether a name is that of a release of Go, such as 1.25.5 or go1.26rc1, and returns it
+// with "go" in front, see https://go.dev/doc/toolchain#version.
+func releaseName(name string) (release string, ok bool) {
+	release = "go" + strings.TrimPrefix(name, "go")
+	return release, version.IsValid(release) && version.Lang(release) != release
+}
+
+// findRelease returns the go command of a release. One that has to switch to another toolchain fetches it
+// first, as a module: cmd/go/internal/toolchain/select.go.
+func findRelease(ctx context.Context, release string) (*Go, error) {
+	cmd := exec.CommandContext(ctx, "go", "env", "GOROOT")
+	cmd.Env = append(os.Environ(), "GOTOOLCHAIN="+release)
+	cmd.Dir = "/"
+	var complaint strings.Builder
+	cmd.Stderr = &complaint
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("fetch %s with the go command on PATH: %w\n%s", release, err, strings.TrimSpace(complaint.String()))
+	}
+	g, err := FindGo(ctx, filepath.Join(strings.TrimSpace(string(out)), "bin", "go"))
+	if err == nil && g.Version != release {
+		err = fmt.Errorf("%s is %s and not %s", g.Path, g.Version, release)
+	}
+	return g, err
 }
 
 // env asks the go command for its settings under an environment.

@@ -24,7 +24,7 @@ type Options struct {
 	Scenarios []*scenarios.Scenario
 	Configs   []*scenarios.Config
 	Projects  []*scenarios.Project
-	Go        *Go
+	Go        []*Go             // under test, one or more, with the same defaults; the first makes what cells share
 	Vars      map[string]string // that the files were loaded with
 	Repeat    int               // repetitions of each cell; 0 means 1
 	Jobs      int               // cells that may work at once; 0 means one per CPU
@@ -100,7 +100,11 @@ func NewPlan(ctx context.Context, o Options) (*Plan, error) {
 					p.describeProject(project, stage.universe)
 				}
 				for _, c := range o.Configs {
-					p.add(rep, s, project, c, stage)
+					for _, g := range o.Go {
+						if err := p.add(rep, s, project, c, g, stage); err != nil {
+							return nil, err
+						}
+					}
 				}
 			}
 		}
@@ -114,7 +118,10 @@ func header(o Options) record.Run {
 	h := record.Run{
 		Version: record.Version, Simrun: o.Version, Started: time.Now().UTC().Format(time.RFC3339),
 		Host: thisHost(), Seed: o.Seed, Vars: o.Vars, Input: o.Input, Clock: clockName(o.Virtual), Isolation: "namespace",
-		Timeout: record.Seconds(o.Timeout.Seconds()), Repeat: o.Repeat, Jobs: o.Jobs, Releases: []string{o.Go.Version},
+		Timeout: record.Seconds(o.Timeout.Seconds()), Repeat: o.Repeat, Jobs: o.Jobs,
+	}
+	for _, g := range o.Go {
+		h.Releases = append(h.Releases, g.Version)
 	}
 	for _, s := range o.Scenarios {
 		h.Scenarios = append(h.Scenarios, describe(s))
@@ -250,15 +257,20 @@ func projectDigest(project *scenarios.Project, u *fakeupstream.Universe) string 
 }
 
 // add appends a cell.
-func (p *Plan) add(rep int, s *scenarios.Scenario, project *scenarios.Project, c *scenarios.Config, on *stage) {
+func (p *Plan) add(rep int, s *scenarios.Scenario, project *scenarios.Project, c *scenarios.Config, g *Go, on *stage) error {
+	command, err := g.command(project, on.universe)
+	if err != nil {
+		return err
+	}
 	o := &p.options
 	own := &spec{World: s.World, Faults: s.Faults, Config: c, Universe: on.universe, Keys: on.keys, Trees: on.trees, Altered: on.altered,
-		Command: on.command, Parallel: project.Parallel, Env: clientEnv(o.Go, c, on.keys), Timeout: o.Timeout, Virtual: o.Virtual, Seed: o.Seed + uint64(rep)}
+		Command: command, Parallel: project.Parallel, Env: clientEnv(g, c, on.keys), Timeout: o.Timeout, Virtual: o.Virtual, Seed: o.Seed + uint64(rep)}
 	if c.Cache == scenarios.CacheWarm {
 		own.Warm = on.warm
 	}
-	key := record.Key{Scenario: s.Name, Config: c.Name, Project: project.Name, Go: o.Go.Version, Rep: rep}
+	key := record.Key{Scenario: s.Name, Config: c.Name, Project: project.Name, Go: g.Version, Rep: rep}
 	p.cells = append(p.cells, planned{key, own, missingProgram(s.World)})
+	return nil
 }
 
 // Header describes the run as results.jsonl begins with it.
@@ -272,7 +284,7 @@ func Shell(ctx context.Context, o Options, argv []string) (exit int, err error) 
 		return 0, err
 	}
 	s := *p.cells[0].spec
-	program, err := o.Go.program(argv[0], s.Universe.Project)
+	program, err := o.Go[0].program(argv[0], s.Universe.Project)
 	if err != nil {
 		return 0, err
 	}

@@ -17,14 +17,13 @@ import (
 )
 
 // A stage is what the cells of one project in one world share: who signs for the hosts, the modules that
-// are served, and the command that is run on the one that needs them.
+// are served, and the one that needs them.
 type stage struct {
 	keys     keys
 	trees    map[string][]byte // signed trees by the name of the checksum database
 	universe *fakeupstream.Universe
 	altered  map[int]string // repositories that faults want instead
-	command  []string
-	warm     string // folder with a warm module cache; empty if no config wants one
+	warm     string         // folder with a warm module cache; empty if no config wants one
 }
 
 // stages makes stages, and no part of them twice.
@@ -54,10 +53,6 @@ func (s *stages) of(ctx context.Context, scenario *scenarios.Scenario, project *
 	if err != nil {
 		return nil, fmt.Errorf("project %s: %w", project.Name, err)
 	}
-	command, err := s.options.Go.command(project, u)
-	if err != nil {
-		return nil, err
-	}
 	trees, err := signedTrees(k, u, scenario)
 	if err != nil {
 		return nil, err
@@ -70,7 +65,7 @@ func (s *stages) of(ctx context.Context, scenario *scenarios.Scenario, project *
 	if err != nil {
 		return nil, err
 	}
-	return &stage{k, trees, u, altered, command, warm}, nil
+	return &stage{k, trees, u, altered, warm}, nil
 }
 
 func (s *stages) keysOf(scenario *scenarios.Scenario) (k keys, err error) {
@@ -195,7 +190,7 @@ func (s *stages) newUniverse(ctx context.Context, w *scenarios.World, project *s
 	if err := fits(m, hosts); err != nil {
 		return nil, wrongInput("it does not fit world %s: %w", w.Name, err)
 	}
-	name := fmt.Sprintf("modules-%d-%d-%d-%d-%d-%d-%s%s%s", m.Seed, m.Public, m.Private, m.Versions, m.Depth, m.ZipSize,
+	name := fmt.Sprintf("modules-v%d-%d-%d-%d-%d-%d-%d-%s%s%s", fakeupstream.GeneratorVersion, m.Seed, m.Public, m.Private, m.Versions, m.Depth, m.ZipSize,
 		m.State, m.Toolchain, strings.Join(append(slices.Clone(hosts.Public), hosts.Private...), "+"))
 	return fakeupstream.Generate(ctx, filepath.Join(s.options.CacheDir, name), m, hosts)
 }
@@ -213,7 +208,7 @@ func fits(m scenarios.Modules, hosts fakeupstream.Hosts) error {
 
 // cached returns the user's own modules, or says which are missing.
 func (s *stages) cached(ctx context.Context, project *scenarios.Project) (*fakeupstream.Universe, error) {
-	g := s.options.Go
+	g := s.options.Go[0]
 	u, missing, err := fakeupstream.FromCache(ctx, project.Dir, g.ModCache, g.Path, g.Private)
 	switch {
 	case ctx.Err() != nil:

@@ -118,7 +118,7 @@ func libraryOptions(t *testing.T) Options {
 	}
 	lib, err := scenarios.Builtin(scenarios.Options{Vars: vars})
 	require.NoError(t, err)
-	return Options{Go: g, Vars: vars, CacheDir: t.TempDir(), Seed: 1, Timeout: 2 * enough,
+	return Options{Go: []*Go{g}, Vars: vars, CacheDir: t.TempDir(), Seed: 1, Timeout: 2 * enough,
 		Scenarios: lib.Scenarios, Configs: lib.Configs, Projects: lib.Projects}
 }
 

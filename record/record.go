@@ -61,7 +61,7 @@ type Input struct {
 	Configs []string          `json:"configs,omitempty"` // files and folders of --configs
 	Project string            `json:"project,omitempty"` // of --project; empty: the first one
 	Vars    map[string]string `json:"vars,omitempty"`    // of --var
-	Go      string            `json:"go,omitempty"`      // of --go; empty: the one on PATH
+	Go      string            `json:"go,omitempty"`      // of --go, with commas between several; empty: the one on PATH
 }
 
 // An RTT is the round trip between the client and a host that a world requests.

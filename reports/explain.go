@@ -309,7 +309,7 @@ func Reproduce(run *record.Run, k record.Key) []string {
 		option("--configs", p)
 	}
 	option("--project", in.Project)
-	option("--go", in.Go)
+	option("--go", goOf(in.Go, k.Go))
 	for _, name := range slices.Sorted(maps.Keys(in.Vars)) {
 		option("--var", name+"="+in.Vars[name])
 	}
@@ -322,6 +322,14 @@ func Reproduce(run *record.Run, k record.Key) []string {
 		}
 	}
 	return words
+}
+
+// goOf returns how the go command of a release is chosen from those that a run was made with.
+func goOf(chosen, release string) string {
+	if strings.Contains(chosen, ",") {
+		return release
+	}
+	return chosen
 }
 
 // commandLines writes words so that a shell reads them, with as many on a line as fit into a width. A line

@@ -80,6 +80,9 @@ func (d *details) choose(a Answer, r *verdict.Ranking, findings []verdict.Findin
 	for _, f := range t.Broken {
 		d.add(f.Cells...)
 	}
+	for _, f := range t.Diverge {
+		d.add(f.Cells...)
+	}
 	for _, s := range r.Standings {
 		for _, by := range s.DominatedBy[:min(len(s.DominatedBy), 1)] {
 			d.add(by.Proof[:min(len(by.Proof), mostProofs)]...)

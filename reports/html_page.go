@@ -29,6 +29,7 @@ type page struct {
 	Columns   []columnHead
 	Layers    []layer
 	Unmet     []matrixRow // whose fault no config met
+	Diverge   []divergenceView
 	Legend    []sign
 	Findings  []findingView
 	Details   []detail
@@ -96,10 +97,31 @@ func newPage(results *record.Results, r *verdict.Ranking, name string) *page {
 	p.Standings = standingRows(run, r, d)
 	p.Plot = newPlot(p.Standings)
 	p.fillMatrix(table, d)
+	p.Diverge = divergenceViews(table, d)
 	for _, f := range findings {
 		p.Findings = append(p.Findings, d.findingView(f))
 	}
 	return p
+}
+
+// A divergenceView is what Go releases do differently in one place, with a cell of each.
+type divergenceView struct {
+	Name, Text string
+	Cells      []link
+}
+
+func divergenceViews(t *Table, d *details) []divergenceView {
+	var views []divergenceView
+	for _, f := range t.Diverge {
+		v := divergenceView{Name: t.divergenceName(f), Text: f.Text}
+		for i, k := range f.Cells {
+			if i == 0 || k.Go != f.Cells[i-1].Go {
+				v.Cells = append(v.Cells, link{k.Go, d.href(k, true)})
+			}
+		}
+		views = append(views, v)
+	}
+	return views
 }
 
 // missing says what a run lacks that was meant to be there.

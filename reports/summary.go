@@ -21,6 +21,7 @@ func Summary(w io.Writer, form Form, t *Table, r *verdict.Ranking) error {
 	d.Lead = append(d.Lead, basis(t))
 	d.addFindings(t, "Expectations broken", "What", t.Broken)
 	d.addFindings(t, "Failures of simrun itself", "Why", t.Failures)
+	d.addDivergences(t)
 	d.addStandings(r)
 	d.addUnranked(r)
 	d.addMatrix(t)
@@ -69,6 +70,21 @@ func (d *document) addFindings(t *Table, title, what string, list []Finding) {
 		s.Rows = append(s.Rows, []string{name, f.Text})
 	}
 	d.add(s)
+}
+
+// addDivergences shows what Go releases do differently.
+func (d *document) addDivergences(t *Table) {
+	s := section{Title: "Where Go releases differ", Head: []string{"Cell", "What"}}
+	for _, f := range t.Diverge {
+		s.Rows = append(s.Rows, []string{t.divergenceName(f), f.Text})
+	}
+	d.add(s)
+}
+
+// divergenceName names what Go releases do differently.
+func (t *Table) divergenceName(f Finding) string {
+	k := f.Cells[0]
+	return t.rowName(k.Scenario, k.Project, "") + " × " + k.Config
 }
 
 // addStandings shows how the configs did, best first.

@@ -31,6 +31,7 @@ type Table struct {
 
 	Broken   []Finding // what cells did that was not expected: one per entry, with the text of its first
 	Failures []Finding // why simrun failed in cells, the most frequent reason first
+	Diverge  []Finding // what Go releases do differently; the cells are of all releases
 	Skips    []Finding // why cells were skipped, the most frequent reason first
 
 	severalProjects, severalReleases bool // among the rows
@@ -86,6 +87,13 @@ func Summarize(run record.Run, cells []record.Cell) *Table {
 	for group := range chunkBy(cells, sameEntry) {
 		t.Broken = append(t.Broken, broken(run, group)...)
 	}
+	for _, d := range verdict.Divergences(cells) {
+		f := Finding{Text: d.String()}
+		for _, r := range d.Ends {
+			f.Cells = append(f.Cells, r.Cells...)
+		}
+		t.Diverge = append(t.Diverge, f)
+	}
 	t.Failures = reasons(cells, record.HarnessError)
 	t.Skips = reasons(cells, record.Skipped)
 	for i := range cells {
@@ -122,7 +130,7 @@ func (t *Table) rowName(scenario, project, release string) string {
 	if t.severalProjects {
 		name += " " + project
 	}
-	if t.severalReleases {
+	if t.severalReleases && release != "" {
 		name += " " + release
 	}
 	return name

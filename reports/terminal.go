@@ -39,6 +39,7 @@ func Terminal(w io.Writer, t *Table, opts TerminalOptions) error {
 	p.folded(untouched)
 	p.table = t
 	p.counts()
+	p.divergences()
 	p.broken()
 	p.reasons("harness errors", alarm, t.Failures)
 	p.reasons("skipped", faint, t.Skips)
@@ -213,7 +214,7 @@ func (p *printer) header(nameWidth int, columns []column) {
 // number, under which the legend has it in full.
 func (p *printer) name(name string, width int) []string {
 	name = Clean(name)
-	lines := strings.Split(ansi.Wrap(name, width, "-._/ "), "\n")
+	lines := strings.Split(ansi.Wrap(name, width, "-_/ "), "\n")
 	if len(lines) <= nameLines {
 		return lines
 	}
@@ -266,6 +267,21 @@ func (p *printer) folded(configs []string) {
 func (p *printer) counts() {
 	p.out.WriteByte('\n')
 	p.paragraph("", plain, p.table.countText())
+}
+
+// divergences prints what Go releases do differently.
+func (p *printer) divergences() {
+	list := p.table.Diverge
+	if len(list) == 0 {
+		return
+	}
+	p.heading("where Go releases differ", bold, list)
+	for _, f := range list[:min(len(list), mostNamed)] {
+		p.paragraph("  ", plain, Clean(p.table.divergenceName(f))+": "+oneLine(f.Text))
+	}
+	if more := len(list) - mostNamed; more > 0 {
+		p.paragraph("  ", faint, fmt.Sprintf("and %d more: see the report", more))
+	}
 }
 
 // broken prints what was not as expected, entry by entry.

@@ -205,11 +205,14 @@ func inForce(w record.Window, end record.Seconds) (list []Interval, often bool) 
 }
 
 // CellName returns the name by which "simrun explain" knows a cell of a run: scenario/config, and then
-// what tells it from other cells of the run: /project, and /number of the repetition, from 1.
+// what tells it from other cells of the run: /project, /release of Go, and /number of the repetition, from 1.
 func CellName(run *record.Run, k record.Key) string {
 	parts := []string{k.Scenario, k.Config}
 	if len(run.Projects) > 1 {
 		parts = append(parts, k.Project)
+	}
+	if len(run.Releases) > 1 {
+		parts = append(parts, k.Go)
 	}
 	if run.Repeat > 1 {
 		parts = append(parts, strconv.Itoa(k.Rep+1))

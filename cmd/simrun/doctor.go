@@ -61,7 +61,7 @@ lab as a run would. The exit status is 3 if nothing can be run.`,
 			return a.printFindings(findings)
 		},
 	}
-	cmd.Flags().StringVar(&in.goPath, "go", "", "look at the go command at `PATH` (default: the one on PATH)")
+	cmd.Flags().StringSliceVar(&in.gos, "go", nil, "look at the go command at `PATH` (default: the one on PATH)")
 	return cmd
 }
 

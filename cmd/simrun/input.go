@@ -21,7 +21,7 @@ type input struct {
 	configs []string // files and folders
 	project string   // name or folder
 	vars    map[string]string
-	goPath  string
+	gos     []string // paths or releases
 }
 
 func (in *input) bind(cmd *cobra.Command) {
@@ -30,16 +30,44 @@ func (in *input) bind(cmd *cobra.Command) {
 	f.StringVar(&in.project, "project", "", "run on the project `NAME`, or in a folder with your own go.mod, written with a slash (default: the first one)")
 	f.StringToStringVar(&in.vars, "var", nil, "set a variable of scenario files: `NAME=VALUE` (repeatable)")
 	f.Lookup("var").DefValue = "" // pflag would show the empty map as a default
-	f.StringVar(&in.goPath, "go", "", "test the go command at `PATH` (default: the one on PATH)")
+	f.StringSliceVar(&in.gos, "go", nil, "test the go command `GO`, a path or a release such as 1.25.5, which is fetched if need be (repeatable; default: the one on PATH)")
 }
 
-// findGo looks at the go command under test.
+// findGo looks at the first go command under test.
 func (in *input) findGo(ctx context.Context) (*harness.Go, error) {
-	g, err := harness.FindGo(ctx, in.goPath)
+	name := ""
+	if len(in.gos) > 0 {
+		name = in.gos[0]
+	}
+	g, err := harness.FindGo(ctx, name)
 	if err != nil {
 		return nil, &statusError{status: statusInput, err: err, hint: "simrun doctor says what is missing"}
 	}
 	return g, nil
+}
+
+// findGos looks at all go commands under test. Scenarios are read with the defaults of one of them, so they
+// must not differ.
+func (in *input) findGos(ctx context.Context) ([]*harness.Go, error) {
+	first, err := in.findGo(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all := []*harness.Go{first}
+	for _, name := range in.gos[min(1, len(in.gos)):] {
+		g, err := harness.FindGo(ctx, name)
+		if err != nil {
+			return nil, wrongInput("%w", err)
+		}
+		if !maps.Equal(g.Vars(), first.Vars()) {
+			return nil, wrongInput("--go: the defaults of %s and %s differ (GOPROXY or GOSUMDB in go.env): run them apart", first.Path, g.Path)
+		}
+		if i := slices.IndexFunc(all, func(o *harness.Go) bool { return o.Version == g.Version }); i >= 0 {
+			return nil, wrongInput("--go: %s and %s are both %s", all[i].Path, g.Path, g.Version)
+		}
+		all = append(all, g)
+	}
+	return all, nil
 }
 
 // loadOptions returns how files are read: with the hosts of the go command's own defaults as
@@ -68,11 +96,11 @@ func (in *input) load(paths []string, opts scenarios.Options) (*scenarios.Librar
 // harnessOptions returns what all that runs cells needs: the go command, the library and the project.
 func (in *input) harnessOptions(ctx context.Context, paths []string) (harness.Options, *scenarios.Library, error) {
 	var none harness.Options
-	g, err := in.findGo(ctx)
+	gos, err := in.findGos(ctx)
 	if err != nil {
 		return none, nil, err
 	}
-	load := in.loadOptions(g)
+	load := in.loadOptions(gos[0])
 	lib, err := in.load(paths, load)
 	if err != nil {
 		return none, nil, err
@@ -87,11 +115,11 @@ func (in *input) harnessOptions(ctx context.Context, paths []string) (harness.Op
 	}
 	return harness.Options{
 		Projects: []*scenarios.Project{project},
-		Go:       g,
+		Go:       gos,
 		Vars:     load.Vars,
 		CacheDir: filepath.Join(cache, "simrun"),
 		Version:  version(),
-		Input:    record.Input{Paths: paths, Configs: in.configs, Project: in.project, Vars: in.vars, Go: in.goPath},
+		Input:    record.Input{Paths: paths, Configs: in.configs, Project: in.project, Vars: in.vars, Go: strings.Join(in.gos, ",")},
 	}, lib, nil
 }
 

@@ -35,10 +35,15 @@ func TestScript(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Condition: func(cond string) (bool, error) {
-			if cond != "lab" {
+			var err error
+			switch cond {
+			case "lab":
+				err = lab.Check(t.Context())
+			case "older-go": // fetches it, with this user's settings, which scripts do not have
+				_, err = harness.FindGo(t.Context(), olderGo)
+			default:
 				return false, fmt.Errorf("unknown condition %q", cond)
 			}
-			err := lab.Check(t.Context())
 			if err != nil && os.Getenv("SIMRUN_REQUIRE_LAB") != "" {
 				return false, fmt.Errorf("SIMRUN_REQUIRE_LAB is set: %w", err)
 			}
@@ -51,10 +56,14 @@ func TestScript(t *testing.T) {
 			env.Setenv("GOMODCACHE", modCache)
 			env.Setenv("REAL_MODULE", realModule)
 			env.Setenv("ROOT", root)
+			env.Setenv("OLDER_GO", olderGo)
 			return os.Mkdir(env.Getenv("HOME"), 0o777)
 		},
 	})
 }
+
+// olderGo is a release of Go other than the one that runs the tests.
+const olderGo = "1.25.5"
 
 // goSays returns what the go command prints.
 func goSays(t *testing.T, args ...string) string {

@@ -23,14 +23,14 @@ func (a *app) validateCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.StringToStringVar(&in.vars, "var", nil, "set a variable of scenario files: `NAME=VALUE` (repeatable)")
 	f.Lookup("var").DefValue = "" // pflag would show the empty map as a default
-	f.StringVar(&in.goPath, "go", "", "take $go-proxy and $go-sumdb from the go command at `PATH` (default: the one on PATH)")
+	f.StringSliceVar(&in.gos, "go", nil, "take $go-proxy and $go-sumdb from the go command at `PATH` (default: the one on PATH)")
 	return cmd
 }
 
 func (a *app) validate(ctx context.Context, in *input, paths []string) error {
 	// Files can be checked where there is no go command: then --var says what it would.
 	g, err := in.findGo(ctx)
-	if err != nil && in.goPath != "" {
+	if err != nil && len(in.gos) > 0 {
 		return err
 	}
 	lib, err := in.load(paths, in.loadOptions(g))
