@@ -113,7 +113,7 @@ simrun at once.`,
 		Example: `  simrun scenarios/
   simrun scenarios/packet --configs mine.yaml --config 'cn-*' --repeat 5
   simrun scenarios/ --scenario dead-proxy --project ~/src/myservice --out try1
-  simrun scenarios/ --go 1.24.11,1.25.5,~/sdk/gotip/bin/go --var go-proxy=goproxy.cn`,
+  simrun scenarios/ --go 1.24.11,1.25.5 --var go-proxy=goproxy.cn`,
 		RunE: func(cmd *cobra.Command, paths []string) error { return a.run(cmd.Context(), &o, paths) },
 	}
 	o.bind(cmd)
