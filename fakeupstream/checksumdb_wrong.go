@@ -131,11 +131,11 @@ func (l alteredRecords) ReadRecords(ctx context.Context, id, n int64) ([][]byte,
 // MeetsSumDBFault reports whether the answer of a lying database to a request differs from the true one. The
 // path of the request's URL may begin with the /sumdb/NAME of a module proxy.
 func MeetsSumDBFault(f scenarios.SumDBFault, r *http.Request) bool {
-	switch path, version := lookedUp(r.URL.Path); {
+	switch m, isLookup := LookedUp(r.URL.Path); {
 	case f.Answer == "":
 		return false
-	case path != "":
-		return f.Selects(path, version)
+	case isLookup:
+		return f.Selects(m.Path, m.Version)
 	case f.Answer == scenarios.SumDBAlteredRecord:
 		return false
 	}

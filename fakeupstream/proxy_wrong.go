@@ -40,8 +40,8 @@ func WrongModules(f scenarios.ModuleFault, p *ModuleProxy) Middleware {
 func (p *ModuleProxy) Meets(f scenarios.ModuleFault, r *http.Request) bool {
 	q, err := parseQuery(r.URL.Path)
 	if err != nil {
-		path, version := lookedUp(r.URL.Path)
-		return f.Uncached && path != "" && f.Selects(path, version)
+		m, ok := LookedUp(r.URL.Path)
+		return f.Uncached && ok && f.Selects(m.Path, m.Version)
 	}
 	ofAll := q.endpoint == endpointList || q.endpoint == endpointLatest
 	of := f
@@ -65,16 +65,15 @@ func (p *ModuleProxy) Meets(f scenarios.ModuleFault, r *http.Request) bool {
 	return true
 }
 
-// lookedUp returns the module of which the path of a URL asks a checksum database, or nothing.
-func lookedUp(urlPath string) (path, version string) {
-	_, what, _ := strings.Cut(urlPath, "/lookup/")
-	escPath, escVersion, _ := strings.Cut(what, "@")
-	path, err1 := module.UnescapePath(escPath)
-	version, err2 := module.UnescapeVersion(escVersion)
-	if err1 != nil || err2 != nil {
-		return "", ""
-	}
-	return path, version
+// LookedUp returns the module about which the path of a URL asks a checksum database, or a module proxy in its
+// place. It reports false for other paths.
+func LookedUp(urlPath string) (m module.Version, ok bool) {
+	_, what, found := strings.Cut(urlPath, "/lookup/")
+	escPath, escVersion, at := strings.Cut(what, "@")
+	var err1, err2 error
+	m.Path, err1 = module.UnescapePath(escPath)
+	m.Version, err2 = module.UnescapeVersion(escVersion)
+	return m, found && at && err1 == nil && err2 == nil
 }
 
 // refusing says with another status, and after a while, that p does not have something.

@@ -302,15 +302,8 @@ func cachedModule(name string) (m module.Version, ok bool) {
 func lookups(requests []record.Request) map[module.Version]bool {
 	asked := map[module.Version]bool{}
 	for _, r := range requests {
-		_, what, found := strings.Cut(r.Path, "/lookup/")
-		escPath, escVersion, at := strings.Cut(what, "@")
-		if !found || !at || r.Status != 200 {
-			continue
-		}
-		path, err1 := module.UnescapePath(escPath)
-		version, err2 := module.UnescapeVersion(escVersion)
-		if err1 == nil && err2 == nil {
-			asked[module.Version{Path: path, Version: version}] = true
+		if m, ok := fakeupstream.LookedUp(r.Path); ok && r.Status == 200 {
+			asked[m] = true
 		}
 	}
 	return asked
