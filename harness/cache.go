@@ -251,8 +251,9 @@ func copyChanged(w *zip.Writer, f *zip.File) error {
 	return err
 }
 
-// applyClientFaults brings about what is wrong with the client host when its files are in place.
-func (in *internet) applyClientFaults() error {
+// applyClientFaults brings about what is wrong with the client host when its files are in place. Its programs are
+// found by the environment.
+func (in *internet) applyClientFaults(env []string) error {
 	in.cachedBefore = cachedModules()
 	for _, f := range in.faults {
 		c := f.Client
@@ -267,6 +268,9 @@ func (in *internet) applyClientFaults() error {
 				return err
 			}
 		}
+	}
+	if err := in.hidePrograms(env); err != nil { // after all other mounts: the client sees no later ones
+		return err
 	}
 	for _, f := range in.faults { // last, as what was written until now is not meant
 		if f.Client != nil && f.Client.Disk > 0 {
@@ -299,8 +303,28 @@ func accessed(info fs.FileInfo) time.Time {
 	return time.Unix(s.Atim.Unix())
 }
 
+// hidePrograms takes the programs away that the client host lacks.
+func (in *internet) hidePrograms(env []string) error {
+	var folders []string
+	for _, variable := range env {
+		if path, ok := strings.CutPrefix(variable, "PATH="); ok {
+			folders = filepath.SplitList(path)
+		}
+	}
+	for _, f := range in.faults {
+		if f.Client == nil || f.Client.Missing == "" {
+			continue
+		}
+		hide := func() error { return lab.Hide(string(f.Client.Missing), folders) }
+		if err := in.network.OnClient(hide); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // countClientFaults notes what the client met of its own host's faults: which files it has read, what the module
-// cache lacks, and what the commands said. A full file system does not count whom it turns away, and is not full
+// cache lacks, and what the commands said: nobody else knows of a program that was looked for in vain. A full file system does not count whom it turns away, and is not full
 // any more when the go command has tidied up, so that the words for ENOSPC are the evidence. Clocks are counted
 // where certificates are shown.
 func (in *internet) countClientFaults(read map[*lab.Fault]bool, said string) {
@@ -317,10 +341,22 @@ func (in *internet) countClientFaults(read map[*lab.Fault]bool, said string) {
 		case scenarios.CacheNoLocks:
 			f.Bit.Add(countFiles(modCache, ".lock"))
 		}
+		if program := f.Client.Missing; program != "" {
+			f.Bit.Add(soughtInVain(program, said))
+		}
 		if f.Client.Disk > 0 {
 			f.Bit.Add(int64(strings.Count(strings.ToLower(said), unix.ENOSPC.Error())))
 		}
 	}
+}
+
+// soughtInVain returns how often commands have said that they did not find a program: in the words of Go, and in
+// those of shells.
+func soughtInVain(p scenarios.Program, said string) (n int64) {
+	for _, words := range []string{fmt.Sprintf("exec: %q: %v", p, exec.ErrNotFound), ": " + string(p) + ": not found", string(p) + ": command not found"} {
+		n += int64(strings.Count(said, words))
+	}
+	return n
 }
 
 // missing returns the modules, in the newest version of each, that the project needs and that are not unpacked in

@@ -73,6 +73,10 @@ func readSayings(t *testing.T, git bool) (all []saying) {
 			all = append(all, passed)
 			continue
 		}
+		if strings.HasPrefix(fault, "vcs:") || strings.HasPrefix(fault, "client: {missing:") {
+			all = append(all, repositorySayings(t, row, fault, cells[1], cells[2])...)
+			continue
+		}
 		proxy := map[string]string{"GOPROXY": "https://a.test", "GOSUMDB": "off"}
 		all = append(all, newSaying(t, fmt.Sprintf("go-%d", row), fault, "R", "a.test", proxy, cells[1]))
 		switch {
@@ -88,6 +92,21 @@ func readSayings(t *testing.T, git bool) (all []saying) {
 	return all
 }
 
+// repositorySayings returns those of a fault of repositories, without a checksum database and with one. A fault of
+// pages is at a host that the go command asks for them.
+func repositorySayings(t *testing.T, row int, fault, without, with string) (all []saying) {
+	t.Helper()
+	project, host := "github", "github.com"
+	if strings.Contains(fault, "meta:") || strings.Contains(fault, "repositories:") {
+		project, host = "R", "pub.test"
+	}
+	for db, words := range map[string]string{"off": without, "sum.test": with} {
+		env := map[string]string{"GOPROXY": "direct", "GOSUMDB": db}
+		all = append(all, newSaying(t, scenarioName(fmt.Sprintf("vcs-%d-%s", row, db)), fault, project, host, env, words))
+	}
+	return all
+}
+
 func newSaying(t *testing.T, id, fault, project, host string, env map[string]string, words string) saying {
 	t.Helper()
 	var declared map[string]any
@@ -99,7 +118,7 @@ func newSaying(t *testing.T, id, fault, project, host string, env map[string]str
 	// the client has sent its request, and clients have other words for that.
 	distance := map[string]any{"host": host, "packet": map[string]any{"delay": "20ms"}}
 	s := Setting{ID: id, About: fault, Project: project, Env: env, Faults: []map[string]any{declared, distance}}
-	if strings.Contains(fault, "disk:") || strings.Contains(fault, "cache:") || strings.HasPrefix(fault, "sumdb:") {
+	if strings.Contains(fault, "disk:") || strings.HasPrefix(fault, "client: {missing:") || strings.Contains(fault, "cache:") || strings.HasPrefix(fault, "sumdb:") {
 		s.Faults = s.Faults[:1] // a command that fails at once meets no distance
 	}
 	words = strings.TrimSuffix(strings.TrimSpace(words), " |")

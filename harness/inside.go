@@ -47,7 +47,7 @@ func runInside(parent *lab.Control) error {
 	if err != nil {
 		return err
 	}
-	if err := in.applyClientFaults(); err != nil {
+	if err := in.applyClientFaults(s.Env); err != nil {
 		return fmt.Errorf("apply the faults of the client host: %w", err)
 	}
 	agent, err := startAgent(in.network, &s)

@@ -27,6 +27,9 @@ func (t *town) clientHostChecks(f *scenarios.ClientFault) (all []check, err erro
 		}
 		all = append(all, c)
 	}
+	if f.Missing != "" {
+		all = append(all, shellCheck("missing", fmt.Sprintf("%s --version", f.Missing), fmt.Sprintf("%s: not found", f.Missing)))
+	}
 	if f.Disk > 0 {
 		kib := int64(f.Disk)>>10 + 64 // more than all that lies there already rounds up to
 		fill := fmt.Sprintf("mkdir -p $GOMODCACHE && dd if=/dev/zero of=$GOMODCACHE/fill bs=1024 count=%d; e=$?; rm -f $GOMODCACHE/fill; exit $e", kib)

@@ -12,9 +12,10 @@ import (
 
 // A ClientFault is something that is wrong with the client host. It holds for all of a cell.
 type ClientFault struct {
-	Clock Offset     // how far the client's clock is ahead of the world's; negative: behind
-	Cache CacheFault // what is wrong with the module cache; empty: nothing
-	Disk  Size       // room that is left on the disk when the command starts; 0: plenty
+	Clock   Offset     // how far the client's clock is ahead of the world's; negative: behind
+	Cache   CacheFault // what is wrong with the module cache; empty: nothing
+	Missing Program    // that is not installed
+	Disk    Size       // room that is left on the disk when the command starts; 0: plenty
 }
 
 // A CacheFault is something that is wrong with the client's module cache.
@@ -38,6 +39,14 @@ var cacheFaultValue = oneOf("cache fault", CacheTampered, CacheEmptySum, CacheGa
 func (f CacheFault) AboutModule() bool {
 	return f != "" && f != CacheReadOnly && f != CacheNoLocks
 }
+
+// A Program is one that the go command runs.
+type Program string
+
+// The programs of the language.
+const ProgramGit Program = "git"
+
+var programValue = oneOf("program", ProgramGit)
 
 // A CacheState is what a config's module cache holds when the command starts.
 type CacheState string
@@ -97,9 +106,10 @@ func (o Offset) String() string {
 
 func clientFields(f *ClientFault) fields {
 	return fields{
-		"clock": set(&f.Clock, offsetValue),
-		"cache": set(&f.Cache, cacheFaultValue),
-		"disk":  set(&f.Disk, sizeValue),
+		"clock":   set(&f.Clock, offsetValue),
+		"cache":   set(&f.Cache, cacheFaultValue),
+		"missing": set(&f.Missing, programValue),
+		"disk":    set(&f.Disk, sizeValue),
 	}
 }
 
@@ -125,6 +135,7 @@ func (f *ClientFault) describe(w *words) {
 	w.add("clock", f.Clock)
 	w.add("cache", f.Cache)
 	w.add("disk", f.Disk)
+	w.add("missing", f.Missing)
 }
 
 func clientContradiction(a, b *ClientFault) string {
@@ -133,6 +144,8 @@ func clientContradiction(a, b *ClientFault) string {
 		return "set `clock`"
 	case a.Cache != "" && b.Cache != "":
 		return "set `cache`"
+	case a.Missing != "" && b.Missing != "":
+		return "set `missing`"
 	case a.Disk != 0 && b.Disk != 0:
 		return "set `disk`"
 	}
