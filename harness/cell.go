@@ -62,7 +62,7 @@ func (c *cell) finish(timeout time.Duration, rest func()) *record.Cell {
 	facts, err := c.read()
 	rest()
 	usage, exitErr := c.lab.Wait()
-	if c.unkept = c.closeKeeper(); c.unkept != nil {
+	if c.unkept = c.closeKeeper(errors.Join(err, exitErr)); c.unkept != nil {
 		deadline.Stop()
 		_ = c.capture.settle(&record.Cell{Outcome: record.HarnessError})
 		return nil
@@ -116,9 +116,13 @@ func (c *cell) keep(h clock.Hello) (err error) {
 	return err
 }
 
-func (c *cell) closeKeeper() error {
-	if c.keeper == nil {
+// closeKeeper ends the keeping and returns why it failed. If it never began, that is what the cell ended of.
+func (c *cell) closeKeeper(failure error) error {
+	switch {
+	case !c.spec.Virtual:
 		return nil
+	case c.keeper == nil:
+		return failure
 	}
 	_, err := c.keeper.Close()
 	return err

@@ -133,6 +133,10 @@ func (r *runner) start(ctx context.Context, p planned) {
 		return
 	}
 	c, err := startCell(ctx, p.key, p.spec, r.plan.options.Captures)
+	if err != nil && p.spec.Virtual {
+		r.start(ctx, p.withRealClock(err))
+		return
+	}
 	if err != nil {
 		r.live[p.key] = &cell{key: p.key, start: time.Now()}
 		go func() {

@@ -42,6 +42,7 @@ type machine struct {
 	root     bool                                  // this process has user id 0
 	openTUN  func() error                          // opens /dev/net/tun for reading and writing
 	makeLab  func(context.Context) error           // lab.Check
+	jump     func(context.Context) error           // lab.CheckClock
 	findGo   func(context.Context) (string, error) // version and place of the go command
 	output   func(argv ...string) (string, error)  // first line of what a command prints
 	lookPath func(file string) (found string, err error)
@@ -95,6 +96,7 @@ func thisMachine(in *input) *machine {
 			return f.Close()
 		},
 		makeLab: lab.Check,
+		jump:    lab.CheckClock,
 		findGo: func(ctx context.Context) (string, error) {
 			g, err := in.findGo(ctx)
 			if err != nil {
@@ -123,7 +125,7 @@ func (m *machine) examine(ctx context.Context) []finding {
 			findings = append(findings, f)
 		}
 	}
-	return append(findings, m.checkLab(ctx), m.checkMemory(), checkCPUs(runtime.NumCPU()))
+	return append(findings, m.checkLab(ctx), m.checkClock(ctx), m.checkMemory(), checkCPUs(runtime.NumCPU()))
 }
 
 func (m *machine) checkGo(ctx context.Context) finding {
@@ -132,6 +134,14 @@ func (m *machine) checkGo(ctx context.Context) finding {
 		return finding{"go", failed, err.Error(), "install Go from https://go.dev/dl/, or name one with --go PATH"}
 	}
 	return finding{"go", good, text, ""}
+}
+
+// checkClock looks whether --clock virtual does anything here.
+func (m *machine) checkClock(ctx context.Context) finding {
+	if err := m.jump(ctx); err != nil {
+		return finding{"virtual clock", warning, "cannot be had, so --clock virtual lives by the real one: " + err.Error(), ""}
+	}
+	return finding{"virtual clock", good, "a lab's clock jumps over the time in which nothing can happen", ""}
 }
 
 func (m *machine) checkGit() finding {

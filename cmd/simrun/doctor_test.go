@@ -19,6 +19,7 @@ func wellMachine() *machine {
 		files:    files("proc/meminfo", "MemTotal: 9 kB\nMemAvailable:   2097152 kB\n"),
 		openTUN:  func() error { return nil },
 		makeLab:  func(context.Context) error { return nil },
+		jump:     func(context.Context) error { return nil },
 		findGo:   func(context.Context) (string, error) { return "go1.26.8 at /usr/bin/go", nil },
 		output:   func(...string) (string, error) { return "git version 2.39.5", nil },
 		lookPath: func(string) (string, error) { return "", exec.ErrNotFound },
@@ -53,6 +54,8 @@ func TestDoctorSaysWhatMends(t *testing.T) {
 	}{
 		{"no go", func(m *machine) { m.findGo = func(context.Context) (string, error) { return "", broken } },
 			finding{"go", failed, "broken", "install Go from https://go.dev/dl/, or name one with --go PATH"}},
+		{"no virtual clock", func(m *machine) { m.jump = func(context.Context) error { return broken } },
+			finding{"virtual clock", warning, "cannot be had, so --clock virtual lives by the real one: broken", ""}},
 		{"no git", func(m *machine) {
 			m.output = func(...string) (string, error) { return "", broken }
 			m.lookPath = func(name string) (string, error) {

@@ -46,7 +46,8 @@ func (c *Control) Receive(v any) error { return c.decoder.Decode(v) }
 
 // An order is the first value that a lab process gets.
 type order struct {
-	Check bool `json:",omitempty"` // only make sure that a lab can be made
+	Check bool          `json:",omitempty"` // only make sure that a lab can be made
+	Nap   time.Duration `json:",omitempty"` // only sleep for so long, by a clock that is kept
 }
 
 // Reexec turns this process into a lab process if Start started it as one, and does not return then.
@@ -68,6 +69,9 @@ func obey(body func(*Control) error, parent *Control) error {
 	var o order
 	if err := parent.Receive(&o); err != nil {
 		return fmt.Errorf("read the order: %w", err)
+	}
+	if o.Nap > 0 {
+		return nap(parent, o.Nap)
 	}
 	if !o.Check {
 		return body(parent)
@@ -117,6 +121,56 @@ func Check(ctx context.Context) error {
 	defer p.Close()
 	_, err = p.Wait()
 	return err
+}
+
+// napTime is how long CheckClock sleeps by the clock that it checks.
+const napTime = 3 * time.Second
+
+// CheckClock finds out whether the clock of a lab can jump on this machine, by letting one sleep. The error
+// says what is in the way.
+func CheckClock(ctx context.Context) error {
+	p, err := start(ctx, Descriptors{Carried: true}, order{Nap: napTime})
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	var hello clock.Hello
+	if err := p.Receive(&hello); err != nil {
+		_, failure := p.Wait()
+		return errors.Join(err, failure)
+	}
+	k, err := clock.Keep(p.PID(), hello, p.Kill)
+	if err != nil {
+		p.Kill()
+		return err
+	}
+	var slept time.Duration
+	receiveErr := p.Receive(&slept)
+	_, err = p.Wait()
+	jumps, keepErr := k.Close()
+	switch err = errors.Join(keepErr, err, receiveErr); {
+	case err != nil:
+		return err
+	case jumps == 0 || slept < napTime || slept > 2*napTime:
+		return fmt.Errorf("a sleep of %v took %v by the lab's clock, which jumped %d times", napTime, slept, jumps)
+	}
+	return nil
+}
+
+// nap lets another program sleep by a clock that the parent keeps, and tells how long that took.
+func nap(parent *Control, d time.Duration) error {
+	hello, err := clock.NewHello()
+	if err != nil {
+		return err
+	}
+	if err := parent.Send(hello); err != nil {
+		return err
+	}
+	begin := time.Now()
+	clock.TheBoard().Begin(begin.Add(time.Hour))
+	err = exec.Command("sleep", fmt.Sprint(d.Seconds())).Run()
+	clock.TheBoard().End()
+	return errors.Join(err, parent.Send(time.Since(begin)))
 }
 
 func start(ctx context.Context, d Descriptors, values ...any) (*Process, error) {

@@ -161,3 +161,12 @@ func TestSomethingThatIsNoProcessOfALabGoesOn(t *testing.T) {
 	require.False(t, strings.HasPrefix(os.Args[0], reexecName))
 	Reexec(func(*Control) error { panic("called") })
 }
+
+// TestCheckClock lets another program sleep in a lab whose clock jumps.
+func TestCheckClock(t *testing.T) {
+	requireLab(t)
+	require.NoError(t, CheckClock(t.Context()))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.Error(t, CheckClock(ctx))
+}

@@ -18,6 +18,7 @@ const (
 	soonest  = 500 * time.Microsecond // after something has happened
 	latest   = 16 * time.Millisecond  // when nothing changes
 	execPace = 100 * time.Microsecond // while a new program is about to begin
+	execTime = 20 * time.Millisecond  // after which a new program that has not begun is asked why
 	lead     = 120 * time.Microsecond // before a packet is due: the link's goroutine takes as long to wake up
 	minJump  = time.Millisecond       // what is nearer comes by itself
 )
@@ -38,9 +39,9 @@ type Keeper struct {
 	board     int64
 	processes map[int]*carried
 	offset    time.Duration
-	skew      time.Duration // of the client's wall clock
-	labNet    string        // network namespace of the lab process
-	execs     map[int]bool  // threads that are about to become new programs
+	skew      time.Duration         // of the client's wall clock
+	labNet    string                // network namespace of the lab process
+	execs     map[int]time.Duration // threads that are about to become new programs, with the real time since when
 	waits     map[int]waiting
 	pause     time.Duration
 	busy      string // the thread that ran when last looked
@@ -64,7 +65,7 @@ type waiting struct {
 // Keep begins to move the clock of the cell whose lab process has a pid and has said hello. If it has to give
 // up, it calls abandon, which must end that process.
 func Keep(pid int, h Hello, abandon func()) (*Keeper, error) {
-	k := &Keeper{lab: pid, board: int64(h.Board), processes: map[int]*carried{}, execs: map[int]bool{}, waits: map[int]waiting{},
+	k := &Keeper{lab: pid, board: int64(h.Board), processes: map[int]*carried{}, execs: map[int]time.Duration{}, waits: map[int]waiting{},
 		timerfd: -1, done: make(chan struct{}), abandon: abandon}
 	fd, err := steal(pid, h.Listener)
 	if err != nil {
@@ -213,12 +214,12 @@ func (k *Keeper) unable(n notification, why string) error {
 // follow lets a thread become a new program, which will stop before its first instruction.
 func (k *Keeper) follow(fd int, n notification) error {
 	tid := int(n.PID)
-	if !k.execs[tid] { // else the attempt before has failed
+	if _, traced := k.execs[tid]; !traced { // else the attempt before has failed
 		if err := seize(tid, unix.PTRACE_O_TRACEEXEC); err != nil && !errors.Is(err, unix.ESRCH) {
 			return k.unable(n, fmt.Sprintf("it cannot be traced: %v", err))
 		}
-		k.execs[tid] = true
 	}
+	k.execs[tid] = read(unix.CLOCK_MONOTONIC)
 	proceed(fd, n)
 	return nil
 }
@@ -378,7 +379,11 @@ func (k *Keeper) overdue(lab *carried, b notice) error {
 		if p == nil || !k.stillIn(tid, w) {
 			continue
 		}
-		if _, err := waits[w.call.nr].end(tid, w.call, p); err != nil {
+		if w.pid == k.lab {
+			nudge(w.pid, tid)
+			continue
+		}
+		if err := waits[w.call.nr].end(tid, w.call, p); err != nil {
 			return ifAlive(w.pid, err)
 		}
 	}

@@ -216,12 +216,15 @@ func (k *Keeper) limit(w waiting, now time.Duration) (waiting, error) {
 
 // reap deals with the stops of threads that become new programs.
 func (k *Keeper) reap() error {
-	for tid := range k.execs {
+	for tid, since := range k.execs {
 		var status unix.WaitStatus
 		got, err := unix.Wait4(tid, &status, unix.WALL|unix.WNOHANG, nil)
 		switch {
 		case err != nil || got == tid && (status.Exited() || status.Signaled()):
 			delete(k.execs, tid) // it has ended
+		case got != tid && read(unix.CLOCK_MONOTONIC)-since > execTime:
+			_ = unix.PtraceInterrupt(tid) // if there is no such program, the thread stops
+			k.execs[tid] = read(unix.CLOCK_MONOTONIC)
 		case got != tid:
 		case status.TrapCause() == unix.PTRACE_EVENT_EXEC:
 			delete(k.execs, tid)
@@ -229,7 +232,8 @@ func (k *Keeper) reap() error {
 				return err
 			}
 		case status.TrapCause() == unix.PTRACE_EVENT_STOP:
-			resume(tid, 0)
+			delete(k.execs, tid)
+			detach(tid, 0)
 		default:
 			resume(tid, int(status.StopSignal()))
 		}

@@ -73,38 +73,41 @@ func Shield(pid int) error {
 	return p.mem.Close()
 }
 
-// end makes a waiting thread return from its system call as if the time limit had come. It reports false if
-// the thread waits no more.
-func (w wait) end(tid int, c call, p *carried) (bool, error) {
+// nudge makes a waiting thread of the lab process look at the clock again. The lab process is a child of this one,
+// where os/exec waits for its end, and that would take the stop of a traced thread for it: a ptrace stop goes
+// to whichever thread of the tracer's process waits. But it is a Go program: SIGURG ends the waits of its
+// runtime and does nothing else (runtime/preempt.go).
+func nudge(pid, tid int) { _ = unix.Tgkill(pid, tid, unix.SIGURG) } // it fails if the thread has ended
+
+// end makes a waiting thread return from its system call as if the time limit had come, if it still waits.
+func (w wait) end(tid int, c call, p *carried) error {
 	if err := seize(tid, 0); err != nil {
 		if errors.Is(err, unix.ESRCH) {
-			return false, nil
+			return nil
 		}
-		return false, fmt.Errorf("trace thread %d: %w", tid, err)
+		return fmt.Errorf("trace thread %d: %w", tid, err)
 	}
 	if err := unix.PtraceInterrupt(tid); err != nil {
-		return false, nil // it has ended
+		return nil // it has ended
 	}
 	status, err := waitFor(tid)
 	if errors.Is(err, errGone) {
-		return false, nil
+		return nil
 	} else if err != nil {
-		return false, err
+		return err
 	}
-	signal := 0
 	if status.TrapCause() != unix.PTRACE_EVENT_STOP {
-		signal = int(status.StopSignal()) // it came first, and is delivered with the detach
+		// A signal came first. It ends the wait, or the call begins anew and is found again.
+		detach(tid, int(status.StopSignal()))
+		return nil
 	}
-	defer detach(tid, signal)
-	if signal != 0 {
-		return false, nil // the signal ends the wait, or the call begins anew and is found again
-	}
+	defer detach(tid, 0)
 	waited, err := finish(tid, c.nr, w.timedOut)
 	if err == nil && waited && w.erase != nil {
 		err = w.erase(p.mem, c.args)
 	}
 	if errors.Is(err, unix.ESRCH) {
-		return false, nil
+		return nil
 	}
-	return waited, err
+	return err
 }
