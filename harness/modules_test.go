@@ -103,3 +103,20 @@ func TestLies(t *testing.T) {
 func lieID(name string) string {
 	return strings.NewReplacer(" ", "-", ",", "", ".", "-").Replace(name)
 }
+
+// TestColdCachesTellTheirUpstream checks that a private path which a caching proxy passes on counts as told to
+// whom it asks, and that the upstream's requests are the proxy's and not the client's.
+func TestColdCachesTellTheirUpstream(t *testing.T) {
+	t.Parallel()
+	requireLab(t)
+	cold := moduleLie("uncached", true)
+	cold["host"] = "cache.test"
+	cell := runSettings(t, []Setting{{ID: "cold", World: "caching-proxy", Project: "PR", Faults: []map[string]any{cold},
+		Env: map[string]string{"GOPROXY": "https://cache.test", "GOSUMDB": "off"}}})["cold"]
+	require.NotNil(t, cell)
+	require.Equal(t, record.Error, cell.Outcome, cell.Stderr)
+	assert.Equal(t, []string{"cache.test", "a.test"}, leaked(cell))
+	for _, c := range cell.Conns {
+		assert.Equal(t, c.Host == "a.test", c.From == "cache.test", "%s is reached from %q", c.Host, c.From)
+	}
+}
