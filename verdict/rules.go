@@ -100,7 +100,7 @@ var stages = []stage{
 	{
 		about: "sums that differ: of the database before those of go.sum, which name the module",
 		rules: []rule{
-			is("sumdb-checksum-mismatch", `verifying (?:module|go\.mod): checksum mismatch`),
+			is("sumdb-checksum-mismatch", `verifying (?:module|go\.mod): checksum mismatch|checksum mismatch\n.*\n\s*\$go-sumdb: `),
 			is("gosum-checksum-mismatch", `verifying \S+: checksum mismatch`),
 		},
 	},
@@ -126,11 +126,11 @@ var stages = []stage{
 	},
 	{
 		about: "the ?go-get=1 page that says where a module's repository is",
-		mark:  lazy(`\?go-get=1|unrecognized import path`),
+		mark:  lazy(`\?go-get=1|unrecognized import path|parsing \S+: http: `),
 		rules: []rule{
 			is("vanity-no-meta", `no go-import meta tags`),
 			is("vanity-unknown-vcs", `unknown vcs "`),
-			is("vanity-parse-error", `parse \S+\?go-get=1: |parsing \S+: XML`),
+			is("vanity-parse-error", `parse \S+\?go-get=1: |parsing \S+: XML|parsing \S+: http: `),
 			is("vanity-http-error", `reading \S+\?go-get=1: \d{3}`),
 			is("vanity-dns-failure", `dial tcp: lookup `),
 			is("vanity-tls-failure", `x509: |tls: |HTTP response to HTTPS client`),
@@ -139,7 +139,7 @@ var stages = []stage{
 	},
 	{
 		about: "git and its like",
-		mark:  lazy(`fatal: |error: |remote: |exit status|\bexec: "|\bgit |usage: git|no secure protocol found`),
+		mark:  lazy(`fatal: |error: |remote: |exit status|\bexec: "|\bgit |usage: git|no secure protocol found|Host key verification failed`),
 		rules: []rule{
 			is("vcs-tool-missing", `executable file not found`),
 			is("git-too-old", `usage: git|unknown (?:option|switch)`),
@@ -147,12 +147,12 @@ var stages = []stage{
 			is("ssh-host-key", `Host key verification failed`),
 			is("git-auth-required", `could not read (?:Username|Password)|Authentication failed|Permission denied \(`),
 			is("git-repo-not-found", `(?i)repository not found|repository '.*' not found|not a git repository|is this a git repository`),
-			is("git-http-error", `requested URL returned error: \d+|RPC failed; HTTP \d+|Received HTTP/0\.9 when not allowed`),
+			is("git-http-error", `requested URL returned error: \d+|RPC failed; (?:HTTP|result=22, HTTP code =) \d+|Received HTTP/0\.9 when not allowed`),
 			is("git-remote-error", `fatal: remote error: `),
 			is("git-dns-failure", `Could not resolve host`),
 			is("git-tls-untrusted", `certificate verification failed|SSL certificate problem|SSL: (?:certificate subject|no alternative certificate)`),
 			is("git-transfer-interrupted", `RPC failed|not closed cleanly|transfer closed|early EOF|hung up unexpectedly|Operation too slow|Empty reply from server|bad pack header|unpack-objects failed|invalid index-pack output`),
-			is("git-tls-failure", `gnutls_handshake\(\) failed|GnuTLS recv error|SSL_connect|SSL routines`),
+			is("git-tls-failure", `gnutls_handshake\(\) failed|GnuTLS recv error|SSL_connect|SSL routines|x509 certificate routines`),
 			is("git-unreachable", `(?i)unable to connect|failed to connect|could(?:n't| not) connect|connection (?:timed out|refused|reset)|no secure protocol found`),
 			is("ssh-failed", `Could not read from remote repository`), // what git adds to whatever ssh said
 		},
@@ -195,7 +195,7 @@ var stages = []stage{
 		rules: []rule{
 			is("dns-no-such-host", `no such host`),
 			is("dns-server-failure", `server misbehaving|cannot unmarshal DNS message|invalid DNS response`),
-			is("dns-server-unreachable", `no route to host|network is unreachable|connection refused`),
+			is("dns-server-unreachable", `no route to host|network is unreachable|connection refused|dial udp .*: connect: `),
 			is("dns-timeout", `timeout`),
 		},
 	},
@@ -217,9 +217,9 @@ var stages = []stage{
 	{
 		about: "TCP",
 		rules: []rule{
-			is("tcp-connect-timeout", `dial tcp .*(?:i/o timeout|connection timed out)`),
+			is("tcp-connect-timeout", `dial tcp .*(?:i/o timeout|connection timed out|did not properly respond)`),
 			is("tcp-connection-refused", `connection refused|actively refused`),
-			is("tcp-unreachable", `network is unreachable|no route to host|dial tcp .*(?:permission denied|operation not permitted)`), // the last two: a firewall said so
+			is("tcp-unreachable", `network is unreachable|no route to host|cannot assign requested address|dial tcp .*(?:permission denied|operation not permitted)`), // the last two: a firewall said so
 			is("tcp-connection-reset", `connection reset by peer|forcibly closed|broken pipe`),
 			is("tcp-read-timeout", `read: (?:operation|connection) timed out|read tcp .*i/o timeout`),
 		},
@@ -250,7 +250,7 @@ var stages = []stage{
 		about: "what is inside an answer that came in well",
 		rules: []rule{
 			is("zip-invalid", `zip: not a valid zip file|zip: checksum error|zip: unsupported`),
-			is("module-path-mismatch", `declares its path as|has unexpected file|does not have prefix`),
+			is("module-path-mismatch", `declares its path as|used for two different module paths|has unexpected file|does not have prefix`),
 			is("module-too-large", `too large`),
 			is("go-mod-invalid", `parsing go\.mod: missing module line`),
 			is("proxy-bad-json", `invalid response from proxy|looking for beginning of value|end of JSON input|proxy returned info for version`),
