@@ -17,6 +17,7 @@ help:
 	@echo 'make lint    the checks of the source alone'
 	@echo 'make bench   all benchmarks'
 	@echo 'make accuracy  write docs/accuracy.md: how far faults are from what is declared'
+	@echo 'make claims  run the cells of docs/claims.md, and write it'
 	@echo 'make sample  run the whole library, and write docs/sample/report.html and its screenshot'
 	@echo 'make fuzz    each fuzz test for FUZZTIME ($(FUZZTIME))'
 	@echo 'make cover   test coverage by function, and cover.html'
@@ -44,6 +45,10 @@ bench:
 .PHONY: accuracy
 accuracy:
 	$(GO) test -count=1 -p 1 -timeout=20m -run='^TestAccuracy' ./harness/lab ./harness -accuracy -v
+
+.PHONY: claims
+claims:
+	$(GO) test -count=1 -timeout=40m -run='^TestClaims$$' ./harness -claims
 
 # The names of the hosts of Go's own defaults are replaced: which ones they are depends on the go command.
 SAMPLE       ?= docs/sample
