@@ -77,6 +77,15 @@ func readSayings(t *testing.T, git bool) (all []saying) {
 			all = append(all, repositorySayings(t, row, fault, cells[1], cells[2])...)
 			continue
 		}
+		if strings.HasPrefix(fault, "forward:") {
+			env := map[string]string{"GOPROXY": "https://a.test", "GOSUMDB": "off", "HTTPS_PROXY": "http://fwd.test:3128"}
+			all = append(all, newSaying(t, fmt.Sprintf("go-%d", row), fault, "R", "fwd.test:3128", env, cells[1]))
+			if git {
+				env = map[string]string{"GOPROXY": "direct", "GOSUMDB": "off", "https_proxy": "http://fwd.test:3128"}
+				all = append(all, newSaying(t, fmt.Sprintf("git-%d", row), fault, "github", "fwd.test:3128", env, cells[2]))
+			}
+			continue
+		}
 		proxy := map[string]string{"GOPROXY": "https://a.test", "GOSUMDB": "off"}
 		all = append(all, newSaying(t, fmt.Sprintf("go-%d", row), fault, "R", "a.test", proxy, cells[1]))
 		switch {

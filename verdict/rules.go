@@ -77,8 +77,8 @@ var stages = []stage{
 	{
 		about: "the forward proxy of HTTPS_PROXY and the like; curl is what git uses",
 		rules: []rule{
-			is("fwdproxy-auth-required", `HTTP code 407 from proxy|CONNECT tunnel failed, response 407|: Proxy Authentication Required`),
-			is("fwdproxy-denied", `HTTP code \d+ from proxy|CONNECT tunnel failed`),
+			is("fwdproxy-auth-required", `HTTP code 407 from proxy|CONNECT tunnel failed, response 407|: Proxy Authentication Required|socks connect .*authentication (?:failed|methods)`),
+			is("fwdproxy-denied", `HTTP code \d+ from proxy|CONNECT tunnel failed|socks connect .*not allowed by ruleset`),
 			is("fwdproxy-wrong-scheme", `proxyconnect tcp: tls: (?:first record|oversized record)|SSL routines:.*wrong version number`),
 			is("fwdproxy-not-http", `proxyconnect tcp: .*malformed HTTP|socks connect .*unexpected protocol version`),
 			is("fwdproxy-dns-failure", `(?:proxyconnect|socks connect) .*lookup |Could not resolve proxy`),
