@@ -21,6 +21,8 @@ const (
 	execTime = 20 * time.Millisecond  // after which a new program that has not begun is asked why
 	lead     = 120 * time.Microsecond // before a packet is due: the link's goroutine takes as long to wake up
 	minJump  = time.Millisecond       // what is nearer comes by itself
+	far      = time.Second            // a jump beyond that is worth to look once more
+	calmTime = 2 * time.Millisecond   // later: a CPU of a virtual machine may be away while a thread of it wakes up
 )
 
 // giveUp is how long after a connection has lost its last packet the kernel may end it: with the sixth
@@ -48,6 +50,8 @@ type Keeper struct {
 	timerfd   int    // of the packet link, -1: not known yet
 	fired     int64  // alarm that was brought forward last
 	jumps     int
+	calm      time.Duration // when a look found that the clock could jump far; 0: the look before did not
+	softirqs  []string      // the kernel's threads that deliver packets when a CPU has too many
 
 	closing sync.Once
 }
@@ -67,6 +71,7 @@ type waiting struct {
 func Keep(pid int, h Hello, abandon func()) (*Keeper, error) {
 	k := &Keeper{lab: pid, board: int64(h.Board), processes: map[int]*carried{}, execs: map[int]time.Duration{}, waits: map[int]waiting{},
 		timerfd: -1, done: make(chan struct{}), abandon: abandon}
+	k.softirqs = softirqs()
 	fd, err := steal(pid, h.Listener)
 	if err != nil {
 		return nil, fmt.Errorf("take the filter's listener: %w", err)
@@ -262,6 +267,8 @@ func (k *Keeper) look() error {
 	if err != nil {
 		return ifAlive(k.lab, err)
 	}
+	calm := k.calm
+	k.calm = 0 // unless this look finds the same
 	b, err := readBoard(lab.mem, k.board)
 	if err != nil {
 		return ifAlive(k.lab, err)
@@ -273,24 +280,25 @@ func (k *Keeper) look() error {
 	if err := k.overdue(lab, b); err != nil {
 		return err
 	}
-	first, changed, err := k.scan()
+	first, changed, err := k.scan(false)
 	if err != nil || changed {
 		return err
 	}
 	if err := k.remember(first); err != nil {
 		return err
 	}
-	again, changed, err := k.scan()
+	again, changed, err := k.scan(true)
 	if err != nil || changed {
 		return err
 	}
-	if !same(first, again) {
-		k.pause = 0
+	if !same(first, again) || k.interrupts() {
+		k.pause, k.calm = 0, 0
 		return nil
 	}
 	if b, err = readBoard(lab.mem, k.board); err != nil {
 		return ifAlive(k.lab, err)
 	}
+	k.calm = calm
 	return k.idle(lab, b)
 }
 
@@ -338,6 +346,10 @@ func (k *Keeper) idle(lab *carried, b notice) error {
 			return ifAlive(k.lab, err)
 		}
 	}
+	if next-now > far && k.calm == 0 {
+		k.calm, k.pause = now, calmTime
+		return nil
+	}
 	return k.jump(lab, b, next-now)
 }
 
@@ -345,7 +357,7 @@ func (k *Keeper) idle(lab *carried, b notice) error {
 func (k *Keeper) jump(lab *carried, b notice, by time.Duration) error {
 	k.offset += by
 	k.jumps++
-	k.pause = 0
+	k.pause, k.calm = 0, 0
 	for pid, p := range k.processes {
 		mono, real := k.offsets(pid)
 		if err := p.set(int64(mono), int64(real)); err != nil {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -32,8 +33,40 @@ func same(a, b sighting) bool {
 	return true
 }
 
-// scan looks at all threads of all processes of the cell. It reports changed if one of them does not wait.
-func (k *Keeper) scan() (s sighting, changed bool, err error) {
+// sleeps reports whether the state of a thread is "S", see proc_pid_stat(5).
+func sleeps(dir string) bool {
+	stat, err := slurp(dir + "/stat")
+	return err == nil && strings.HasPrefix(stat[strings.LastIndexByte(stat, ')')+1:], " S ")
+}
+
+// softirqs returns the folders in /proc of the kernel's threads that deliver packets when there are too many
+// for a CPU to do so at once. Inside a container they cannot be seen.
+var softirqs = sync.OnceValue(func() []string {
+	names, _ := list("/proc")
+	var found []string
+	for _, name := range names {
+		if comm, err := slurp("/proc/" + name + "/comm"); err == nil && strings.HasPrefix(comm, "ksoftirqd/") {
+			found = append(found, "/proc/"+name)
+		}
+	}
+	return found
+})
+
+// interrupts reports whether a packet may be on its way inside the kernel.
+func (k *Keeper) interrupts() bool {
+	for _, dir := range k.softirqs {
+		if !sleeps(dir) {
+			return true
+		}
+	}
+	return false
+}
+
+// scan looks at all threads of all processes of the cell. It reports changed if one of them does not wait. To look
+// closely takes longer: a thread that is being woken seems to wait in its system call until the CPU on which it is
+// to run takes notice, which may be a while later on a virtual machine (TASK_WAKING in the kernel's
+// try_to_wake_up). Only its state in /proc/PID/stat tells. It is read first: who has run since has had a turn.
+func (k *Keeper) scan(closely bool) (s sighting, changed bool, err error) {
 	if k.busy != "" && k.runs(k.busy) {
 		k.rest()
 		return nil, true, nil
@@ -48,7 +81,7 @@ func (k *Keeper) scan() (s sighting, changed bool, err error) {
 			continue
 		}
 		seen[pid] = true
-		children, waits, err := k.scanProcess(pid, s)
+		children, waits, err := k.scanProcess(pid, s, closely)
 		if err != nil || !waits {
 			return nil, true, err
 		}
@@ -64,7 +97,7 @@ func (k *Keeper) scan() (s sighting, changed bool, err error) {
 }
 
 // scanProcess adds the threads of a process to a sighting. It reports false if one of them does not wait.
-func (k *Keeper) scanProcess(pid int, s sighting) (children []int, waits bool, err error) {
+func (k *Keeper) scanProcess(pid int, s sighting, closely bool) (children []int, waits bool, err error) {
 	dir := "/proc/" + strconv.Itoa(pid) + "/task/"
 	tids, err := list(dir)
 	if err != nil {
@@ -72,6 +105,7 @@ func (k *Keeper) scanProcess(pid int, s sighting) (children []int, waits bool, e
 	}
 	alive := false
 	for _, tid := range tids {
+		awake := closely && !sleeps(dir+tid)
 		w, err := sight(dir+tid, pid)
 		switch {
 		case errors.Is(err, os.ErrNotExist), errors.Is(err, unix.ESRCH):
@@ -80,7 +114,7 @@ func (k *Keeper) scanProcess(pid int, s sighting) (children []int, waits bool, e
 			return nil, false, err
 		case w.call.nr == gone:
 			continue
-		case !w.idle(dir + tid):
+		case awake || !w.idle(dir+tid):
 			k.busy = dir + tid
 			k.rest()
 			return nil, false, nil
@@ -156,9 +190,7 @@ func (w waiting) idle(dir string) bool {
 	if _, known := waits[w.call.nr]; known {
 		return true
 	}
-	stat, err := slurp(dir + "/stat")
-	_, rest, _ := strings.Cut(stat[strings.LastIndexByte(stat, ')')+1:], " ")
-	return err == nil && strings.HasPrefix(rest, "S")
+	return sleeps(dir)
 }
 
 // runs reports whether the thread that ran when last looked still does.
