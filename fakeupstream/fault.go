@@ -2,10 +2,16 @@ package fakeupstream
 
 import (
 	"bytes"
+	"cmp"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/simrun/simrun/scenarios"
@@ -29,30 +35,206 @@ func When(match func(*http.Request) bool, m Middleware) Middleware {
 	}
 }
 
+// Beyond returns a function for [When] that lets so many requests pass in each span of time, and matches the
+// others. A span begins with the first request after the one before.
+func Beyond(f scenarios.Frequency) func(*http.Request) bool {
+	var mu sync.Mutex
+	var begin time.Time
+	passed := 0
+	return func(*http.Request) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		if now := time.Now(); now.Sub(begin) >= f.Per {
+			begin, passed = now, 0
+		}
+		passed++
+		return passed > f.Count
+	}
+}
+
+// WrongHTTP returns what a declared fault does to the requests that it is about; which these are, its Path,
+// Method and Limit among them, is the caller's to say with [When]. If [NeedsWire], the server must be a
+// [WireServer].
+func WrongHTTP(f scenarios.HTTPFault) Middleware {
+	var all []Middleware // the innermost first
+	add := func(is bool, m func() Middleware) {
+		if is {
+			all = append(all, m())
+		}
+	}
+	add(f.Hang, Hang)
+	add(f.Redirect != "", func() Middleware { return redirected(f) })
+	add(f.Auth != "", func() Middleware { return guarded(f) })
+	add(f.Status != 0 && f.Redirect == "", func() Middleware { return answered(f.Status, f) })
+	add(f.Garbage == scenarios.GarbageBody, garbled)
+	add(f.PadTo > 0, func() Middleware { return padded(int64(f.PadTo)) })
+	add(f.TruncateAfter != nil, func() Middleware { return truncated(*f.TruncateAfter) })
+	add(f.ContentLength != "", func() Middleware { return declaring(f.ContentLength) })
+	add(f.Rate > 0, func() Middleware { return trickling(f.Rate) })
+	add(f.StallAfter != nil, func() Middleware { return StallAfter(*f.StallAfter) })
+	add(f.CutAfter != nil, func() Middleware { return CutAfter(*f.CutAfter) })
+	add(f.Garbage == scenarios.GarbageAnswer, func() Middleware { return unanswered(orderHeaders, headersGarbage) })
+	add(f.Garbage == scenarios.GarbageChunks, garbledChunks)
+	add(f.Close != "", func() Middleware { return closing(f.Close) })
+	add(f.HTTP2.Frame != "", func() Middleware { return wrongHTTP2(f.HTTP2) })
+	add(f.Delay > 0, func() Middleware { return Delay(f.Delay) })
+	return func(next http.Handler) http.Handler {
+		for _, m := range all {
+			next = m(next)
+		}
+		return next
+	}
+}
+
+// NeedsWire reports whether a fault breaks the protocol, which needs a [WireServer].
+func NeedsWire(f scenarios.HTTPFault) bool {
+	length := f.ContentLength == scenarios.ContentLengthShort || f.ContentLength == scenarios.ContentLengthLong
+	garbage := f.Garbage == scenarios.GarbageAnswer || f.Garbage == scenarios.GarbageChunks
+	return length || garbage || f.Close != "" || f.HTTP2.Frame != ""
+}
+
 // Status answers with the status code, 200 to 599, instead of what the handler would have said.
 // An empty body stands for the text that goes with the code, such as "Bad Gateway"; the go command shows
-// plain text to its user, but no HTML. A retryAfter above 0 is sent as a Retry-After header in whole seconds,
-// rounded up.
+// plain text to its user, but no HTML or JSON. A retryAfter above 0 is sent as a Retry-After header in whole
+// seconds, rounded up.
 func Status(code int, body string, retryAfter time.Duration) Middleware {
-	if body == "" {
-		body = http.StatusText(code) + "\n"
-	}
+	return answered(code, scenarios.HTTPFault{Body: body, RetryAfter: retryAfter})
+}
+
+// answered is Status with all that a fault says of the answer.
+func answered(code int, f scenarios.HTTPFault) Middleware {
+	body := cmp.Or(f.Body, http.StatusText(code)+"\n")
 	return func(http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if retryAfter > 0 {
-				seconds := (retryAfter + time.Second - 1) / time.Second
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			if f.RetryAfter > 0 {
+				seconds := (f.RetryAfter + time.Second - 1) / time.Second
 				w.Header().Set("Retry-After", strconv.FormatInt(int64(seconds), 10))
 			}
-			if code == http.StatusNoContent || code == http.StatusNotModified {
+			if !mayHaveBody(code) {
 				w.WriteHeader(code)
 				return
 			}
-			w.Header().Set("Content-Type", http.DetectContentType([]byte(body)))
+			w.Header().Set("Content-Type", cmp.Or(f.ContentType, typeOf(body)))
 			w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 			w.WriteHeader(code)
 			io.WriteString(w, body)
 		})
 	}
+}
+
+// typeOf returns the type of a text: JSON, or what browsers would take it for.
+func typeOf(body string) string {
+	if strings.HasPrefix(body, "{") && json.Valid([]byte(body)) {
+		return "application/json"
+	}
+	return http.DetectContentType([]byte(body))
+}
+
+// redirected leads elsewhere. Where only a host is named, the path stays.
+func redirected(f scenarios.HTTPFault) Middleware {
+	answer := answered(f.Status, f)(nil)
+	return func(http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			to, _ := strings.CutSuffix(f.Redirect, "/")
+			switch u, err := url.Parse(to); {
+			case f.Redirect == scenarios.RedirectLoop:
+				to = r.URL.RequestURI()
+			case err == nil && u.Path == "" && u.RawQuery == "":
+				to += r.URL.RequestURI()
+			}
+			w.Header().Set("Location", to)
+			answer.ServeHTTP(w, r)
+		})
+	}
+}
+
+// guarded lets those pass who present the right credentials, RFC 9110 section 11.
+func guarded(f scenarios.HTTPFault) Middleware {
+	challenge := `Basic realm="restricted"`
+	want := "Basic " + base64.StdEncoding.EncodeToString([]byte(f.Auth))
+	if strings.HasPrefix(f.Auth, "Bearer ") {
+		challenge, want = "Bearer", f.Auth
+	}
+	denied := answered(http.StatusUnauthorized, f)(nil)
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("Authorization") == want {
+				next.ServeHTTP(w, r)
+				return
+			}
+			w.Header().Set("WWW-Authenticate", challenge)
+			denied.ServeHTTP(w, r)
+		})
+	}
+}
+
+// ordering lets the wire do something with the answer.
+func ordering(order, what string, m Middleware) Middleware {
+	return func(next http.Handler) http.Handler {
+		next = m(next)
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set(order, what)
+			next.ServeHTTP(w, r)
+		})
+	}
+}
+
+// unanswered lets the wire do something instead of sending an answer. Those who look on see no answer either.
+func unanswered(order, what string) Middleware {
+	return func(http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			for u, ok := w.(unwrapper); ok; u, ok = w.(unwrapper) {
+				w = u.Unwrap()
+			}
+			w.Header().Set(order, what)
+			if order != orderHeaders {
+				w.Header().Set(orderHeaders, headersHidden)
+			}
+			w.WriteHeader(http.StatusOK)
+			http.NewResponseController(w).Flush()
+			panic(http.ErrAbortHandler)
+		})
+	}
+}
+
+// An unwrapper is a ResponseWriter around another one, as [http.ResponseController] knows it.
+type unwrapper interface{ Unwrap() http.ResponseWriter }
+
+// closing closes the connection.
+func closing(when scenarios.CloseTime) Middleware {
+	switch when {
+	case scenarios.CloseBeforeHeaders:
+		return unanswered(orderHeaders, headersDropped)
+	case scenarios.CloseInHeaders:
+		return unanswered(orderHeaders, headersHalf)
+	}
+	return ordering(orderEnd, endClose, func(next http.Handler) http.Handler {
+		cut := CutAfter(scenarios.Amount{})(next)
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			cut.ServeHTTP(w, r)
+			http.NewResponseController(w).Flush()
+			panic(http.ErrAbortHandler) // there is no body to be cut
+		})
+	})
+}
+
+// garbledChunks lets the body come in chunks, whose first has a length that is no number.
+func garbledChunks() Middleware { return ordering(orderChunks, "garbage", unmeasured) }
+
+// wrongHTTP2 sends what only a server of HTTP/2 can.
+func wrongHTTP2(f scenarios.HTTP2Fault) Middleware {
+	code := " " + strconv.Itoa(int(http2Codes[f.Error]))
+	switch {
+	case f.Frame == scenarios.FrameNoData:
+		return ordering(orderEnd, endStall, StallAfter(*f.After))
+	case f.Frame == scenarios.FrameGoAway && f.After == nil:
+		return unanswered(orderEnd, endRefuse+code)
+	case f.Frame == scenarios.FrameGoAway:
+		return ordering(orderEnd, endGoAway+code, CutAfter(*f.After))
+	case f.After == nil:
+		return unanswered(orderEnd, endReset+code)
+	}
+	return ordering(orderEnd, endReset+code, CutAfter(*f.After))
 }
 
 // Delay waits for d before it lets the handler answer. It gives up when the client does, except that an

@@ -60,46 +60,32 @@ func (in *internet) httpFaults(h http.Handler, i int) http.Handler {
 		if f.HTTP == nil || !slices.Contains(f.Target.Hosts, i) {
 			continue
 		}
+		beyond := fakeupstream.Beyond(f.HTTP.Limit)
 		bites := func(r *http.Request) bool {
-			if !in.active(f) || !matches(f.HTTP, r) || !f.Picks(in.world.Hosts[i].Name) {
+			if !in.active(f) || !matches(f.HTTP, r) || !beyond(r) || !f.Picks(in.world.Hosts[i].Name) {
 				return false
 			}
 			f.Bit.Add(1)
 			return true
 		}
-		h = fakeupstream.When(bites, wrong(f.HTTP))(h)
+		h = fakeupstream.When(bites, fakeupstream.WrongHTTP(*f.HTTP))(h)
 	}
 	return h
 }
 
+// hasHTTP reports whether an HTTP fault of host number i of the world is of some kind.
+func (in *internet) hasHTTP(i int, is func(scenarios.HTTPFault) bool) bool {
+	return slices.ContainsFunc(in.faults, func(f *lab.Fault) bool {
+		return f.HTTP != nil && slices.Contains(f.Target.Hosts, i) && is(*f.HTTP)
+	})
+}
+
 // matches reports whether a request is one that the fault is about.
 func matches(f *scenarios.HTTPFault, r *http.Request) bool {
-	if f.Method != "" && !strings.EqualFold(f.Method, r.Method) {
+	if f.Method != "" && !strings.EqualFold(f.Method, r.Method) || f.HTTP2.Frame != "" && r.ProtoMajor != 2 {
 		return false
 	}
 	return f.Path == "" || scenarios.Glob(f.Path, r.URL.Path)
-}
-
-// wrong returns the wrapper of all that a fault declares; a delay comes before what follows it.
-func wrong(f *scenarios.HTTPFault) fakeupstream.Middleware {
-	return func(h http.Handler) http.Handler {
-		switch {
-		case f.Status != 0:
-			h = fakeupstream.Status(f.Status, f.Body, f.RetryAfter)(h)
-		case f.Hang:
-			h = fakeupstream.Hang()(h)
-		}
-		if f.StallAfter != nil {
-			h = fakeupstream.StallAfter(*f.StallAfter)(h)
-		}
-		if f.CutAfter != nil {
-			h = fakeupstream.CutAfter(*f.CutAfter)(h)
-		}
-		if f.Delay > 0 {
-			h = fakeupstream.Delay(f.Delay)(h)
-		}
-		return h
-	}
 }
 
 // A queryLog keeps the DNS queries that came over TCP. It may be used concurrently.

@@ -255,8 +255,12 @@ func (in *internet) server(i int) (acceptor, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &http.Server{Handler: in.log.Observe(in.httpFaults(in.sumdbFaults(handler, i), i)), ErrorLog: log.New(serverLog{in}, "", 0),
-		ConnContext: rememberConn}, nil
+	server := &http.Server{Handler: in.log.Observe(in.httpFaults(in.sumdbFaults(handler, i), i)),
+		ErrorLog: log.New(serverLog{in}, "", 0), ConnContext: rememberConn}
+	if in.hasHTTP(i, fakeupstream.NeedsWire) {
+		return fakeupstream.NewWireServer(server), nil
+	}
+	return server, nil
 }
 
 // serve starts the server of a service of host number i of the world.
@@ -271,7 +275,7 @@ func (in *internet) serve(s *service, server acceptor, i int) *connQueue {
 	if err != nil {
 		in.fail(fmt.Errorf("certificate of %s: %w", s.addr, err))
 	}
-	config := &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: protocols(s.host),
+	config := &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: in.protocols(i),
 		KeyLogWriter: in.network.KeyLog()}
 	if faults := in.tlsFaults(i); len(faults) > 0 {
 		go server.Serve(fakeupstream.NewTLSListener(q, config, faults...))
@@ -308,9 +312,10 @@ type hostAddr string
 func (hostAddr) Network() string  { return "tcp" }
 func (a hostAddr) String() string { return string(a) }
 
-// protocols returns what a host announces in its TLS handshakes. CONNECT is of HTTP/1.1 here, as nearly everywhere.
-func protocols(h *scenarios.Host) []string {
-	if h.Role == scenarios.RoleHTTPSProxy {
+// protocols returns what host number i of the world announces in its TLS handshakes. CONNECT is of HTTP/1.1 here,
+// as nearly everywhere.
+func (in *internet) protocols(i int) []string {
+	if in.world.Hosts[i].Role == scenarios.RoleHTTPSProxy || in.hasHTTP(i, scenarios.HTTPFault.NeedsHTTP1) {
 		return []string{"http/1.1"}
 	}
 	return []string{"h2", "http/1.1"}

@@ -51,6 +51,8 @@ type visit struct {
 	TLS       string // server name in the ClientHello; empty means without TLS
 	Certified string // name that the certificate must be for
 	Listen    bool   // offer HTTP/2 too, and look only at which protocol the server speaks
+	HTTP2     bool   // speak HTTP/2 instead
+	Auth      string // header Authorization
 	Method    string
 	Target    string // of the request line
 	Host      string
@@ -74,9 +76,13 @@ type sighting struct {
 	EOF       time.Duration `json:",omitempty"`
 
 	Passage    int    `json:",omitempty"` // status of the answer to CONNECT, or what SOCKS has for it
-	Challenge  string `json:",omitempty"` // Proxy-Authenticate header of that answer
+	Challenge  string `json:",omitempty"` // Proxy-Authenticate header of that answer, or WWW-Authenticate of any other
 	Status     int    `json:",omitempty"`
 	RetryAfter string `json:",omitempty"`
+	Type       string `json:",omitempty"` // of the content
+	Location   string `json:",omitempty"`
+	Plain      int64  `json:",omitempty"` // bytes of HTTP/1.1 that came
+	Last       last   `json:",omitzero"`  // frame of HTTP/2
 	Text       string `json:",omitempty"` // beginning of the last body
 	Length     int64  `json:",omitempty"` // Content-Length of the last answer
 	Body       int64  `json:",omitempty"` // bytes of the last body that came
@@ -341,6 +347,10 @@ func (v *visit) make(wire *countingConn, begin time.Time, s *sighting) {
 			v.listen(secure, s)
 			return
 		}
+		if v.HTTP2 {
+			v.http2(secure, begin, s)
+			return
+		}
 		conn = secure
 	}
 	requests := v.requests()
@@ -349,7 +359,9 @@ func (v *visit) make(wire *countingConn, begin time.Time, s *sighting) {
 		s.fail("ask", err)
 		return
 	}
-	answers := bufio.NewReader(conn)
+	plain := &countingConn{Conn: conn}
+	defer func() { s.Plain = plain.received }()
+	answers := bufio.NewReader(plain)
 	for range max(v.Requests, 1) {
 		if !v.read(answers, begin, s) {
 			return
@@ -371,6 +383,9 @@ func (v *visit) requests() string {
 	if v.ToEOF {
 		headers += "Connection: close\r\n"
 	}
+	if v.Auth != "" {
+		headers += "Authorization: " + v.Auth + "\r\n"
+	}
 	if v.Padding > 0 {
 		padding := make([]byte, v.Padding)
 		for i := range padding {
@@ -391,6 +406,7 @@ func (v *visit) read(answers *bufio.Reader, begin time.Time, s *sighting) bool {
 	}
 	s.First = time.Since(begin)
 	s.Status, s.RetryAfter, s.Length = a.StatusCode, a.Header.Get("Retry-After"), a.ContentLength
+	s.Type, s.Location, s.Challenge = a.Header.Get("Content-Type"), a.Header.Get("Location"), a.Header.Get("WWW-Authenticate")
 	if v.Method == http.MethodConnect && a.StatusCode == http.StatusOK {
 		s.Ended = s.First // what follows is the tunnel
 		return true

@@ -44,6 +44,9 @@ func (v *visit) secure(wire net.Conn, s *sighting) (*tls.Conn, error) {
 	if v.Listen {
 		config.NextProtos = []string{"h2", "http/1.1"}
 	}
+	if v.HTTP2 {
+		config.NextProtos = []string{"h2"}
+	}
 	if v.Classic {
 		config.CurvePreferences = []tls.CurveID{tls.X25519}
 	}

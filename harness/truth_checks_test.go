@@ -9,43 +9,12 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/mod/module"
 
 	"github.com/simrun/simrun/scenarios"
 )
-
-func (t *town) httpChecks(f *scenarios.HTTPFault, s spot) (all []check, err error) {
-	v, err := t.visit(s, f.Method, f.Path)
-	if err != nil {
-		return nil, err
-	}
-	c := check{about: v.Method + " " + v.Target, probe: s.visiting(v, enough)}
-	add := func(limit time.Duration, shows func(sighting) bool) {
-		c.probe.Limit, c.shows = limit, shows
-		all = append(all, c)
-	}
-	if f.Status != 0 {
-		add(enough, func(g sighting) bool {
-			return g.Status == f.Status && strings.HasPrefix(f.Body, g.Text[:min(len(g.Text), len(f.Body))]) && g.RetryAfter == retryAfter(f)
-		})
-	}
-	if f.Delay > 0 {
-		add(enough, func(g sighting) bool { return g.First-g.Asked >= f.Delay })
-	}
-	if f.Hang {
-		add(silence, func(g sighting) bool { return g.Asked > 0 && g.Failed == "answer" && g.Err == "timeout" })
-	}
-	if f.StallAfter != nil {
-		add(silence, func(g sighting) bool { return g.Err == "timeout" && g.Body == part(*f.StallAfter, g.Length) })
-	}
-	if f.CutAfter != nil {
-		add(enough, func(g sighting) bool { return g.Err == "EOF" && g.Body == part(*f.CutAfter, g.Length) })
-	}
-	return all, nil
-}
 
 func retryAfter(f *scenarios.HTTPFault) string {
 	if f.RetryAfter == 0 {

@@ -59,21 +59,6 @@ func (w *words) add(key string, value any) {
 	}
 }
 
-func (h *HTTPFault) describe(w *words) {
-	w.add("path", h.Path)
-	w.add("method", h.Method)
-	w.add("status", h.Status)
-	w.add("retry-after", h.RetryAfter)
-	w.add("delay", h.Delay)
-	w.add("hang", h.Hang)
-	if h.StallAfter != nil {
-		w.add("stall-after", h.StallAfter)
-	}
-	if h.CutAfter != nil {
-		w.add("cut-after", h.CutAfter)
-	}
-}
-
 // String returns the amount as a file has it.
 func (a *Amount) String() string {
 	if a.Share != 0 {

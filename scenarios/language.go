@@ -141,20 +141,6 @@ func faultFields(f *Fault) fields {
 	}
 }
 
-func httpFields(f *HTTPFault) fields {
-	return fields{
-		"path":        set(&f.Path, textValue),
-		"method":      set(&f.Method, methodValue),
-		"status":      set(&f.Status, whole("an HTTP status", 200, 599)),
-		"body":        set(&f.Body, textValue),
-		"retry-after": set(&f.RetryAfter, wholeSecondsValue),
-		"delay":       set(&f.Delay, durationValue),
-		"hang":        set(&f.Hang, boolValue),
-		"stall-after": setNew(&f.StallAfter, amountValue),
-		"cut-after":   setNew(&f.CutAfter, amountValue),
-	}
-}
-
 func expectationFields(e *Expectation) fields {
 	return fields{
 		"configs": set(&e.Configs, textValue).must(),

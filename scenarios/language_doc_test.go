@@ -31,6 +31,7 @@ var sections = map[string]func() shape{
 	"TLS":         func() shape { return object(tlsFields(new(TLSFault))) },
 	"HTTP":        func() shape { return object(httpFields(new(HTTPFault))) },
 	"VCS":         func() shape { return object(vcsFields(new(VCSFault))) },
+	"HTTP2":       func() shape { return object(http2Fields(new(HTTP2Fault))) },
 	"Forward":     func() shape { return object(forwardFields(new(ForwardFault))) },
 	"Module":      func() shape { return object(moduleFields(new(ModuleFault))) },
 	"SumDB":       func() shape { return object(sumdbFields(new(SumDBFault))) },

@@ -66,6 +66,7 @@ func (d *decoder) fault(n ast.Node, w *World) Fault {
 		d.keepForward(&f, w, at)
 		d.keepModuleProxies(&f, w, at)
 		d.keepDatabases(&f, w, at)
+		d.checkHTTPPlace(&f, w, n.(*ast.MappingNode))
 	}
 	if w != nil && f.DNS != nil {
 		d.checkDNSAddress(f.DNS, w, n.(*ast.MappingNode))
@@ -148,21 +149,6 @@ func (d *decoder) resolve(t *Target, w *World, at Position) {
 	}
 }
 
-func checkHTTP(d *decoder, f *HTTPFault, pos Position) {
-	bare := *f
-	bare.Path, bare.Method = "", ""
-	switch {
-	case bare == HTTPFault{}:
-		d.failf(pos, "http fault changes nothing")
-	case f.Status == 0 && (f.Body != "" || f.RetryAfter != 0):
-		d.failf(pos, "`body:` and `retry-after:` need `status:`")
-	case f.Hang && (f.Status != 0 || f.Delay != 0 || f.StallAfter != nil || f.CutAfter != nil):
-		d.failf(pos, "`hang: true` leaves no answer for the other keys to change")
-	case f.StallAfter != nil && f.CutAfter != nil:
-		d.failf(pos, "`stall-after:` and `cut-after:` contradict each other")
-	}
-}
-
 // checkContradictions finds faults at the same place and layer of which only one can be in force.
 func (d *decoder) checkContradictions(faults []Fault) {
 	for i := range faults {
@@ -197,7 +183,9 @@ func sameEffect(a, b *Fault) bool {
 }
 
 // takesTurns reports whether the fault leaves some of its time or of what it meets to others.
-func (f *Fault) takesTurns() bool { return f.Every > 0 || f.Selective() }
+func (f *Fault) takesTurns() bool {
+	return f.Every > 0 || f.Selective() || f.HTTP != nil && f.HTTP.Limit != (Frequency{})
+}
 
 func overlapInTime(a, b *Fault) bool {
 	const forever = 1<<63 - 1
@@ -235,19 +223,6 @@ func contradiction(a, b *Fault) string {
 		return sumdbContradiction(a.SumDB, b.SumDB)
 	case a.Client != nil && b.Client != nil:
 		return clientContradiction(a.Client, b.Client)
-	}
-	return ""
-}
-
-func httpContradiction(a, b *HTTPFault) string {
-	decides := func(f *HTTPFault) bool { return f.Status != 0 || f.Hang }
-	switch {
-	case a.Path != b.Path || a.Method != b.Method:
-		return ""
-	case a.Status != 0 && b.Status != 0:
-		return "set `status`"
-	case decides(a) && decides(b):
-		return "decide the answer"
 	}
 	return ""
 }

@@ -108,10 +108,10 @@ func checkTLS(d *decoder, f *TLSFault, pos Position) {
 	}
 }
 
-// keepSecure leaves those hosts of a TLS fault of which some port speaks TLS.
+// keepSecure leaves those hosts of a fault of TLS, or of HTTP/2 over it, of which some port speaks TLS.
 func (d *decoder) keepSecure(f *Fault, w *World, at Position) {
 	all := f.Target.Hosts
-	if f.TLS == nil || len(all) == 0 {
+	if f.TLS == nil && (f.HTTP == nil || f.HTTP.HTTP2.Frame == "") || len(all) == 0 {
 		return
 	}
 	f.Target.Hosts = slices.DeleteFunc(slices.Clone(all), func(i int) bool {

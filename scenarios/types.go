@@ -194,19 +194,6 @@ type Target struct {
 	Nameserver []int  // indexes into World.Nameservers
 }
 
-// An HTTPFault changes what an HTTP server of any role answers.
-type HTTPFault struct {
-	Path       string        // glob over the URL path, "*" also matches "/"; empty means all
-	Method     string        // empty means all
-	Status     int           // answer with this status instead
-	Body       string        // the body that goes with Status
-	RetryAfter time.Duration // Retry-After header that goes with Status, in whole seconds
-	Delay      time.Duration // before the headers
-	Hang       bool          // read the request and never answer
-	StallAfter *Amount       // stop after so much of the body, and keep the connection open
-	CutAfter   *Amount       // close the connection after so much of the body
-}
-
 // An Amount is a part of a body: a number of bytes or a share of the whole.
 type Amount struct {
 	Bytes int64
