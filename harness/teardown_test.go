@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -318,20 +319,47 @@ func (r *runningCommand) traces(labs []int) traces {
 	return made
 }
 
-// requireGone waits for the end of the processes and until each namespace has been seen to be gone.
+// requireGone waits for the end of the processes and until each namespace has been seen to be gone. The kernel
+// gives the number of a namespace to the next one that is made, and other tests make many: what processes are
+// in that started later does not count.
 func (made traces) requireGone(t *testing.T) {
 	t.Helper()
+	now := ticks(t)
 	for name, fd := range made.processes {
 		require.Eventually(t, func() bool { return ended(fd) }, patience, 20*time.Millisecond, "%s lives on", name)
 	}
 	require.Eventually(t, func() bool {
 		inUse := map[string]bool{}
 		for _, name := range processes() {
-			addNamespaces(inUse, name)
+			if started(name) <= now {
+				addNamespaces(inUse, name)
+			}
 		}
 		maps.DeleteFunc(made.namespaces, func(ns string, _ bool) bool { return !inUse[ns] })
 		return len(made.namespaces) == 0
 	}, patience, 50*time.Millisecond, "namespaces are left: %v", made.namespaces)
+}
+
+// ticks returns the time since the machine started, in units of clockTick: see proc_uptime(5).
+func ticks(t *testing.T) int64 {
+	t.Helper()
+	var seconds float64
+	text, err := os.ReadFile("/proc/uptime")
+	require.NoError(t, err)
+	_, err = fmt.Sscan(string(text), &seconds)
+	require.NoError(t, err)
+	return int64(seconds * float64(time.Second/clockTick))
+}
+
+// started returns when a process started, in the same units; 0 if it has ended: see proc_pid_stat(5).
+func started(pid string) int64 {
+	text, _ := os.ReadFile("/proc/" + pid + "/stat")
+	f := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	if len(f) < 20 {
+		return 0
+	}
+	at, _ := strconv.ParseInt(f[19], 10, 64) // the 22nd field; the program's name, which may hold anything, is the second
+	return at
 }
 
 // ended reports whether the process of a descriptor has ended: see pidfd_open(2).
