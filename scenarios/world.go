@@ -150,9 +150,9 @@ func nameserversField(w *World) field {
 				d.checkLink(ns.Link, at)
 				w.Nameservers = append(w.Nameservers, ns)
 			})
-			// resolv.conf(5): MAXNS; the resolver passes over the rest.
-			if len(w.Nameservers) > 3 {
-				d.failf(w.Nameservers[3].Pos, "a resolver uses three name servers at most")
+			const most = 8 // the resolver passes over all but the first three, see MAXNS in resolv.conf(5)
+			if len(w.Nameservers) > most {
+				d.failf(w.Nameservers[most].Pos, "a world has %d name servers at most, and a resolver uses three of them", most)
 			}
 		},
 	}
