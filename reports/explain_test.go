@@ -115,6 +115,27 @@ func TestExplainMakesHostileTextsSafe(t *testing.T) {
 	assert.NotContains(t, text, "\r")
 }
 
+func TestExplainShowsTheRoutesOfAnAgent(t *testing.T) {
+	run, c := story()
+	assert.NotContains(t, explained(t, run, c, ExplainOptions{}), "agent")
+	c.AgentEnd = "exit status 2\x1b"
+	c.Routes = []record.Route{
+		{Start: 1, End: 31, Target: "a.test:443", Failed: []string{"PROXY p.test:8080: timeout\x1b"}, Way: "DIRECT"},
+		{Start: 40, End: 41, Target: "b.test:443", Failed: []string{"PROXY q.test:8080: refused"}, Error: "refused"},
+		{Start: 50, End: 50, Target: "c.test:443", Way: "DIRECT", Error: "the script threw"},
+	}
+	text := explained(t, run, c, ExplainOptions{TerminalOptions: TerminalOptions{Width: 200}})
+	for _, line := range []string{
+		`(?m)^  at 1.00s to a.test:443: PROXY p.test:8080: timeout\S*; DIRECT after 30.0s$`,
+		`(?m)^  at 40.0s to b.test:443: PROXY q.test:8080: refused; no way was left after 1.00s$`,
+		`(?m)^  at 50.0s to c.test:443: DIRECT after 0.00s \(the script threw\)$`,
+		`(?m)^  it ended before the command did: exit status 2`,
+	} {
+		assert.Regexp(t, line, text)
+	}
+	assert.NotContains(t, text, "\x1b")
+}
+
 func TestExplainCellsThatDidNotRun(t *testing.T) {
 	run, _ := story()
 	c := cell("dead-proxy", "cn-pipe", record.HarnessError, 0, note("open /dev/net/tun: no such device"))
