@@ -17,6 +17,7 @@ help:
 	@echo 'make lint    the checks of the source alone'
 	@echo 'make bench   all benchmarks'
 	@echo 'make accuracy  write docs/accuracy.md: how far faults are from what is declared'
+	@echo 'make clock-check  compare the library on the virtual clock with the real one (CLOCK_FLAGS narrows it)'
 	@echo 'make claims  run the cells of docs/claims.md, and write it'
 	@echo 'make sample  run the whole library, and write docs/sample/report.html and its screenshot'
 	@echo 'make fuzz    each fuzz test for FUZZTIME ($(FUZZTIME))'
@@ -56,6 +57,10 @@ bench:
 .PHONY: accuracy
 accuracy:
 	$(GO) test -count=1 -p 1 -timeout=20m -run='^TestAccuracy' ./harness/lab ./harness -accuracy -v
+
+.PHONY: clock-check
+clock-check:
+	$(GO) test -count=1 -timeout=4h -run='^TestClocksAgree$$' ./harness -clock-check $(CLOCK_FLAGS)
 
 .PHONY: claims
 claims:

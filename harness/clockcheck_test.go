@@ -1,0 +1,157 @@
+package harness
+
+import (
+	"cmp"
+	"flag"
+	"fmt"
+	"math"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/simrun/simrun/record"
+	"github.com/simrun/simrun/scenarios"
+)
+
+var (
+	clockCheck     = flag.Bool("clock-check", false, "compare cells of the library on both clocks, on a quiet machine")
+	clockScenarios = flag.String("clock-scenarios", "*", "glob of the scenarios that are compared")
+	clockConfigs   = flag.String("clock-configs", "*", "glob of the configs that are compared")
+)
+
+// clockReps is how often each cell is run on each clock.
+const clockReps = 5
+
+// TestClocksAgree runs the library on both clocks and prints a table of the cells that differ most. Each cell
+// must have the same outcome, class and requests; and at the median, its seconds may differ by
+// 1 % or 20 ms, whichever is more. Where chance is part of a scenario, the requests and seconds need not be the
+// same: what is drawn for concurrent packets depends on their order.
+func TestClocksAgree(t *testing.T) {
+	if !*clockCheck {
+		t.Skip("measured by make clock-check, on a quiet machine")
+	}
+	o := libraryOptions(t)
+	o.Timeout, o.Repeat = DefaultTimeout, clockReps
+	named := func(glob, name string) bool { ok, err := path.Match(glob, name); return ok && err == nil }
+	o.Scenarios = slices.DeleteFunc(o.Scenarios, func(s *scenarios.Scenario) bool { return !named(*clockScenarios, s.Name) })
+	o.Configs = slices.DeleteFunc(o.Configs, func(c *scenarios.Config) bool { return !named(*clockConfigs, c.Name) })
+	o.Projects = slices.DeleteFunc(o.Projects, func(p *scenarios.Project) bool { return p.Name != "small" })
+	real_, _ := clockCells(t, o)
+	o.Virtual = true
+	virtual, took := clockCells(t, o)
+	require.Equal(t, len(real_), len(virtual))
+
+	chancy := map[string]bool{}
+	for _, s := range o.Scenarios {
+		chancy[s.Name] = slices.ContainsFunc(s.Faults, isChancy) || slices.ContainsFunc(s.World.Hosts, func(h scenarios.Host) bool { return h.Link.Loss > 0 })
+	}
+	var rows []clockRow
+	var lived float64
+	kept := 0
+	for key, cells := range real_ {
+		r := compareClocks(key, cells, virtual[key])
+		rows = append(rows, r)
+		for _, c := range virtual[key] {
+			lived += float64(c.Seconds)
+			if c.Clock == "virtual" {
+				kept++
+			}
+		}
+		if chancy[key.Scenario] {
+			continue
+		}
+		assert.Empty(t, r.differs, "%s / %s", key.Scenario, key.Config)
+		assert.LessOrEqual(t, math.Abs(r.virtual-r.real), max(0.01*r.real, 0.02), "%s / %s: seconds", key.Scenario, key.Config)
+	}
+	slices.SortFunc(rows, func(a, b clockRow) int { return cmp.Compare(math.Abs(b.virtual-b.real), math.Abs(a.virtual-a.real)) })
+	fmt.Print("| scenario | config | real clock, median s | virtual clock, median s | differs in |\n| --- | --- | ---: | ---: | --- |\n")
+	for _, r := range rows[:min(20, len(rows))] {
+		fmt.Printf("| %s | %s | %.3f | %.3f | %s |\n", r.key.Scenario, r.key.Config, r.real, r.virtual, r.differs)
+	}
+	fmt.Printf("\n%d cells on the virtual clock lived %.0f s and took %.0f s; %d of them could be kept.\n", clockReps*len(rows), lived, took.Seconds(), kept)
+}
+
+// isChancy reports whether a fault draws lots.
+func isChancy(f scenarios.Fault) bool {
+	share := func(s scenarios.Fraction) bool { return s > 0 && s < 1 }
+	if p := f.Packet; p != nil && (share(p.Loss) || share(p.Corrupt) || share(p.Duplicate) || share(p.Reorder) || p.Jitter > 0 || p.Bursts.Share > 0) {
+		return true
+	}
+	if d := f.DNS; d != nil && share(d.Drop) {
+		return true
+	}
+	return share(f.Share) || f.Stream != nil && (f.Stream.Unseeded() || share(f.Stream.Toxicity))
+}
+
+// clockCells runs all cells of a run, and returns them by what they have in common.
+func clockCells(t *testing.T, o Options) (map[record.Key][]*record.Cell, time.Duration) {
+	t.Helper()
+	p, err := NewPlan(t.Context(), o)
+	require.NoError(t, err)
+	cells := map[record.Key][]*record.Cell{}
+	begin := time.Now()
+	require.NoError(t, p.Run(t.Context(), func(c *record.Cell) error {
+		key := c.Key
+		key.Rep = 0
+		cells[key] = append(cells[key], c)
+		assert.NotEqual(t, record.HarnessError, c.Outcome, c.Note)
+		return nil
+	}, nil))
+	return cells, time.Since(begin)
+}
+
+// A clockRow is how a cell differs between the clocks.
+type clockRow struct {
+	key           record.Key
+	real, virtual float64 // seconds, medians
+	differs       string
+}
+
+func compareClocks(key record.Key, real_, virtual []*record.Cell) clockRow {
+	r := clockRow{key: key, real: medianSeconds(real_), virtual: medianSeconds(virtual)}
+	var in []string
+	for what, of := range map[string]func(*record.Cell) string{
+		"outcome":  func(c *record.Cell) string { return string(c.Outcome) },
+		"class":    func(c *record.Cell) string { return c.Class },
+		"requests": requestsOf,
+	} {
+		if !sameSets(real_, virtual, of) {
+			in = append(in, what)
+		}
+	}
+	slices.Sort(in)
+	r.differs = strings.Join(in, ", ")
+	return r
+}
+
+// sameSets reports whether the virtual cells show nothing that none of the real ones does.
+func sameSets(real_, virtual []*record.Cell, of func(*record.Cell) string) bool {
+	return !slices.ContainsFunc(virtual, func(v *record.Cell) bool {
+		return !slices.ContainsFunc(real_, func(r *record.Cell) bool { return of(r) == of(v) })
+	})
+}
+
+// requestsOf returns the requests, sorted: the go command makes many at once, and their order differs from one
+// repetition to the next on either clock.
+func requestsOf(c *record.Cell) string {
+	var all []string
+	for _, r := range c.Requests {
+		all = append(all, r.Host+" "+r.Method+" "+r.Path)
+	}
+	slices.Sort(all)
+	return strings.Join(all, "\n")
+}
+
+func medianSeconds(cells []*record.Cell) float64 {
+	var s []float64
+	for _, c := range cells {
+		s = append(s, float64(c.Seconds))
+	}
+	slices.Sort(s)
+	return s[len(s)/2]
+}
