@@ -115,7 +115,7 @@ func (r *runner) cpu() bool {
 	for _, c := range r.live {
 		sum += c.load
 	}
-	if r.plan.options.Virtual && len(r.live) >= 2*r.plan.options.Jobs {
+	if r.plan.options.Virtual && len(r.live) >= r.plan.options.Jobs {
 		return false // they hardly wait, and what a cell lives through when it gets no CPU counts
 	}
 	return len(r.live) == 0 || sum <= float64(r.plan.options.Jobs)-0.5
