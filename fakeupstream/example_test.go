@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -96,6 +97,39 @@ func ExampleCutAfter() {
 	defer server.Close()
 	show(server.URL)
 	// Output: 200 01234 unexpected EOF
+}
+
+// Two requests a minute are served, and no more.
+func ExampleBeyond() {
+	tooMany := fakeupstream.When(fakeupstream.Beyond(scenarios.Frequency{Count: 2, Per: time.Minute}),
+		fakeupstream.Status(http.StatusTooManyRequests, "", 0))
+	honest := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "fine") })
+	server := httptest.NewServer(tooMany(honest))
+	defer server.Close()
+	for range 3 {
+		show(server.URL)
+	}
+	// Output:
+	// 200 fine <nil>
+	// 200 fine <nil>
+	// 429 Too Many Requests <nil>
+}
+
+// A server that says that its answers are half as long as they are.
+func ExampleWireServer() {
+	fault := scenarios.HTTPFault{ContentLength: scenarios.ContentLengthShort}
+	honest := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "0123456789") })
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer l.Close()
+	fmt.Println(fakeupstream.NeedsWire(fault))
+	go fakeupstream.NewWireServer(&http.Server{Handler: fakeupstream.WrongHTTP(fault)(honest)}).Serve(l)
+	show("http://" + l.Addr().String())
+	// Output:
+	// true
+	// 200 01234 <nil>
 }
 
 // A server that has forgotten to renew its certificate. WhenTLS picks the connections that see it.
