@@ -147,11 +147,11 @@ var stages = []stage{
 			is("ssh-host-key", `Host key verification failed`),
 			is("git-auth-required", `could not read (?:Username|Password)|Authentication failed|Permission denied \(`),
 			is("git-repo-not-found", `(?i)repository not found|repository '.*' not found|not a git repository|is this a git repository`),
-			is("git-http-error", `requested URL returned error: \d+|RPC failed; (?:HTTP|result=22, HTTP code =) \d+|Received HTTP/0\.9 when not allowed`),
+			is("git-http-error", `requested URL returned error: \d+|RPC failed; (?:HTTP|result=22, HTTP code =) \d+|Received HTTP/0\.9 when not allowed|Maximum \(\d+\) redirects followed`),
 			is("git-remote-error", `fatal: remote error: `),
 			is("git-dns-failure", `Could not resolve host`),
 			is("git-tls-untrusted", `certificate verification failed|SSL certificate problem|SSL: (?:certificate subject|no alternative certificate)`),
-			is("git-transfer-interrupted", `RPC failed|not closed cleanly|transfer closed|early EOF|hung up unexpectedly|Operation too slow|Empty reply from server|bad pack header|unpack-objects failed|invalid index-pack output`),
+			is("git-transfer-interrupted", `RPC failed|not closed cleanly|transfer closed|early EOF|hung up unexpectedly|Operation too slow|Empty reply from server|bad pack header|unpack-objects failed|invalid index-pack output|HTTP2 framing layer|Connection died, tried|missing hexadecimal sequence in chunked|bad line length character`),
 			is("git-tls-failure", `gnutls_handshake\(\) failed|GnuTLS recv error|SSL_connect|SSL routines|x509 certificate routines`),
 			is("git-unreachable", `(?i)unable to connect|failed to connect|could(?:n't| not) connect|connection (?:timed out|refused|reset)|no secure protocol found`),
 			is("ssh-failed", `Could not read from remote repository`), // what git adds to whatever ssh said
@@ -227,7 +227,7 @@ var stages = []stage{
 	{
 		about: "HTTP",
 		rules: []rule{
-			is("http-malformed-response", `malformed HTTP|readLoopPeekFailLocked`), // the latter: it came before the request
+			is("http-malformed-response", `malformed HTTP|invalid byte in chunk length|readLoopPeekFailLocked`), // the latter: it came before the request
 			is("http-body-length-mismatch", `declared Content-Length`),
 			is("redirect-loop", `stopped after \d+ redirects`),
 			is("redirect-insecure", `redirected from secure URL`),
