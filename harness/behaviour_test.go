@@ -351,8 +351,8 @@ var terrains = map[string]terrain{
 		change: rewrite("go.mod", replace("v1.0.0", "v1.0.1-0.20200909051527-f90d47e0c59e"))},
 	"github-old-tag": {modules: oneModule, public: "github.com", change: requireHead("v1.9.1-0.")},
 
-	"R-go116":     {modules: oneModule, change: rewrite("go.mod", replace("go 1.24", "go 1.16"))},
-	"R-future":    {modules: oneModule, change: rewrite("go.mod", replace("go 1.24", "go 1.99.0"))},
+	"R-go116":     {modules: oneModule, change: rewrite("go.mod", replace("go 1.21", "go 1.16"))},
+	"R-future":    {modules: oneModule, change: rewrite("go.mod", replace("go 1.21", "go 1.99.0"))},
 	"R-toolchain": {modules: withToolchain()},
 	"dot-git": {modules: oneModule, change: func(t *testing.T, u *fakeupstream.Universe) {
 		noRequires(t, u)
