@@ -2,7 +2,6 @@ package verdict
 
 import (
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 
@@ -86,7 +85,7 @@ func newSourcing(run *record.Run, cell *record.Cell) *sourcing {
 		case isZip:
 			s.want(m)
 			s.zips[m] = append(s.zips[m], r)
-		case r.Method == http.MethodPost && isGit(urlPath) && r.Status == http.StatusOK:
+		case r.Method == "POST" && isGit(urlPath) && r.Status == 200:
 			s.git[host+repository(urlPath)] = seer(r)
 		}
 	}
@@ -191,7 +190,14 @@ func (s *sourcing) unreached(host string) bool {
 
 // isWhole reports whether the answer to a request was what had been asked for, and came to its end.
 func isWhole(r *record.Request) bool {
-	return r.Status == http.StatusOK && r.End != 0 && r.Error == ""
+	return r.Status == 200 && r.End != 0 && r.Error == ""
+}
+
+// statusTexts are the words that go with the statuses of servers that refuse something. net/http has all of them, and
+// a network that a verdict must not have.
+var statusTexts = map[int]string{
+	400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed", 410: "Gone",
+	429: "Too Many Requests", 500: "Internal Server Error", 502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Timeout",
 }
 
 // refusal says how the answer to a request did not give what was asked for.
@@ -201,8 +207,8 @@ func refusal(r *record.Request) string {
 		return "no answer"
 	case isWhole(r):
 		return "sent, and not accepted"
-	case r.Status == http.StatusOK:
+	case r.Status == 200:
 		return "broke off"
 	}
-	return strings.TrimSpace(fmt.Sprintf("%d %s", r.Status, http.StatusText(r.Status)))
+	return strings.TrimSpace(fmt.Sprintf("%d %s", r.Status, statusTexts[r.Status]))
 }
