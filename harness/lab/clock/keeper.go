@@ -41,8 +41,6 @@ type Keeper struct {
 	board     int64
 	processes map[int]*carried
 	offset    time.Duration
-	skew      time.Duration         // of the client's wall clock
-	labNet    string                // network namespace of the lab process
 	execs     map[int]time.Duration // threads that are about to become new programs, with the real time since when
 	waits     map[int]waiting
 	pause     time.Duration
@@ -235,7 +233,7 @@ func (k *Keeper) tell(fd int, n notification) error {
 	if err != nil {
 		return nil // it has died
 	}
-	mono, real := k.offsets(pid)
+	mono, real := k.offsets()
 	clockID, out, add := int(int32(n.Args[0])), int64(n.Args[1]), real
 	if n.NR != unix.SYS_CLOCK_GETTIME {
 		clockID, out = unix.CLOCK_REALTIME, int64(n.Args[0])
@@ -359,7 +357,7 @@ func (k *Keeper) jump(lab *carried, b notice, by time.Duration) error {
 	k.jumps++
 	k.pause, k.calm = 0, 0
 	for pid, p := range k.processes {
-		mono, real := k.offsets(pid)
+		mono, real := k.offsets()
 		if err := p.set(int64(mono), int64(real)); err != nil {
 			if err = ifAlive(pid, err); err != nil {
 				return fmt.Errorf("set the clock of process %d: %w", pid, err)
@@ -441,8 +439,8 @@ func (k *Keeper) ofWallClock(ns int64, now time.Duration) time.Duration {
 	return now + time.Duration(ns) - (read(unix.CLOCK_REALTIME) + k.offset)
 }
 
-// offsets returns what is added to the clocks of a process.
-func (k *Keeper) offsets(pid int) (mono, real time.Duration) { return k.offset, k.offset }
+// offsets returns what is added to the clocks of a process: the same to both.
+func (k *Keeper) offsets() (mono, real time.Duration) { return k.offset, k.offset }
 
 // read reads a clock of this process.
 func read(clockID int32) time.Duration {

@@ -153,7 +153,7 @@ func (k *Keeper) process(pid int) (*carried, error) {
 	if err != nil {
 		return nil, err
 	}
-	mono, real := k.offsets(pid)
+	mono, real := k.offsets()
 	if err := p.set(int64(mono), int64(real)); err != nil {
 		p.mem.Close()
 		return nil, err
@@ -279,7 +279,7 @@ func (k *Keeper) begin(pid int) error {
 		old.mem.Close()
 		delete(k.processes, pid)
 	}
-	mono, real := k.offsets(pid)
+	mono, real := k.offsets()
 	p, err := carry(pid, int64(mono), int64(real))
 	if err != nil {
 		name, _ := slurp(fmt.Sprintf("/proc/%d/comm", pid))
