@@ -238,7 +238,7 @@ func (a *app) present(run *record.Results, rules verdict.Rules, color, file stri
 	if err := a.answer(run, rules, color, filepath.Dir(file)); err != nil {
 		return nil, err
 	}
-	if _, err := fmt.Fprintf(a.out, "results: %s\n%s", file, explainHint(table, file)); err != nil {
+	if _, err := fmt.Fprintf(a.out, "results: %s\n%s%s", file, onRealClock(run.Cells), explainHint(table, file)); err != nil {
 		return nil, fmt.Errorf("print the answer: %w", err)
 	}
 	return table, nil
@@ -277,6 +277,21 @@ func (a *app) execute(ctx context.Context, quiet bool, plan runner, results *rec
 		m.cell(c)
 		return nil
 	}, m.status)
+}
+
+// onRealClock says how many cells could not have the virtual clock that was asked for, and why the first could
+// not; "" if all had what they should.
+func onRealClock(cells []record.Cell) string {
+	count, why := 0, ""
+	for i := range cells {
+		if note := cells[i].ClockNote; note != "" {
+			count, why = count+1, cmp.Or(why, note)
+		}
+	}
+	if count == 0 {
+		return ""
+	}
+	return fmt.Sprintf("on the real clock: %d of %d cells, the first because: %s\n", count, len(cells), reports.Clean(why))
 }
 
 // explainHint returns how to look at one cell that did not end well, "" if all did.

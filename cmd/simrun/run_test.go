@@ -173,3 +173,9 @@ func TestSuggest(t *testing.T) {
 	assert.Empty(t, suggest("--zzzzzzzzz", known))
 	assert.Empty(t, suggest("", nil))
 }
+
+func TestOnRealClock(t *testing.T) {
+	assert.Empty(t, onRealClock([]record.Cell{{}, {}}))
+	assert.Equal(t, "on the real clock: 2 of 3 cells, the first because: git: no\n",
+		onRealClock([]record.Cell{{}, {ClockNote: "git: no"}, {ClockNote: "go: no"}}))
+}
