@@ -26,12 +26,21 @@ type Request struct {
 }
 
 // A Log remembers the requests that handlers got. The zero Log is ready for use, by many handlers and
-// goroutines at once. It keeps every request until it is dropped itself.
+// goroutines at once. It keeps every request until it is dropped itself, or the first Most.
 type Log struct {
-	Now func() time.Time // clock of the log; nil means time.Now. It must not be changed in use
+	Now  func() time.Time // clock of the log; nil means time.Now. It must not be changed in use
+	Most int              // requests that are kept; 0 means all. It must not be changed in use
 
 	mu       sync.Mutex
 	requests []*Request
+	dropped  int
+}
+
+// Dropped returns how many requests came when there were Most already.
+func (l *Log) Dropped() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.dropped
 }
 
 // Requests returns the requests so far in the order in which they began, those under way included.
@@ -76,11 +85,15 @@ func (l *Log) begin(r *http.Request) *Request {
 	return entry
 }
 
-// add appends a request that begins now.
+// add appends a request that begins now, if there is room.
 func (l *Log) add(entry *Request) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	entry.Start = l.now() // under the lock, so that the log is in the order of time
+	if l.Most > 0 && len(l.requests) >= l.Most {
+		l.dropped++
+		return
+	}
 	l.requests = append(l.requests, entry)
 }
 

@@ -86,6 +86,23 @@ func TestLogEndings(t *testing.T) {
 	}
 }
 
+func TestLogKeepsTheFirstRequests(t *testing.T) {
+	log := &fakeupstream.Log{Most: 2}
+	server := httptest.NewServer(log.Observe(known))
+	defer server.Close()
+	for _, path := range []string{"/1", "/2", "/3", "/4", "/5"} {
+		resp, err := http.Get(server.URL + path)
+		require.NoError(t, err)
+		resp.Body.Close()
+	}
+	var paths []string
+	for _, r := range log.Requests() {
+		paths = append(paths, r.Path)
+	}
+	assert.Equal(t, []string{"/1", "/2"}, paths)
+	assert.Equal(t, 3, log.Dropped())
+}
+
 // A request that hangs is in the log while it does, and when the client has gone.
 func TestLogOfRequestsUnderWay(t *testing.T) {
 	log := &fakeupstream.Log{}

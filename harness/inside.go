@@ -165,6 +165,9 @@ func (in *internet) observe() *record.Cell {
 	begin := time.Now().Add(-in.network.Since())
 	c.Queries = append(c.Queries, in.tcpDNS.records(begin)...)
 	slices.SortStableFunc(c.Queries, func(a, b record.Query) int { return compare(a.Start, b.Start) })
+	if n := in.log.Dropped(); n > 0 {
+		c.Lost["requests"] = int64(n)
+	}
 	for _, r := range in.log.Requests() {
 		c.Requests = append(c.Requests, in.request(r))
 	}

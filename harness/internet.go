@@ -75,10 +75,15 @@ type service struct {
 	start  func() *connQueue
 }
 
+// mostRequests bounds what a cell records of a command that asks for the same thing for ever: net/http repeats
+// some requests without a pause. As JSON, they are half of the longest line that a results file may have.
+const mostRequests = 40_000
+
 // newInternet makes the hosts of a spec and their network. It must be called by a lab process.
 func newInternet(s *spec) (*internet, error) {
 	in := &internet{world: s.World, keys: s.Keys, trees: s.Trees, universe: s.Universe, altered: s.Altered, seed: s.Seed, declared: s.Faults,
-		index: map[string]int{}, byAddr: map[netip.AddrPort]*service{}, dbs: map[string]*fakeupstream.ChecksumDB{}}
+		index: map[string]int{}, byAddr: map[netip.AddrPort]*service{}, dbs: map[string]*fakeupstream.ChecksumDB{},
+		log: fakeupstream.Log{Most: mostRequests}}
 	for i := range s.Faults {
 		in.faults = append(in.faults, lab.NewFault(atItsPlace(&s.Faults[i]), s.Seed))
 	}
