@@ -3,6 +3,7 @@ package harness
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -206,7 +207,7 @@ func runClaims(t *testing.T, g *Go, all []claim, keep func(claimCell) bool) map[
 	planned := map[string]bool{}
 	cells := map[string]*record.Cell{}
 	for _, timing := range []bool{false, true} {
-		if o.Jobs = 0; timing {
+		if o.Jobs = runtime.NumCPU(); timing {
 			o.Jobs = 1
 		}
 		p := &Plan{options: o, header: header(o)}
