@@ -162,6 +162,7 @@ func TestDeepScripts(t *testing.T) {
 }
 
 // TestLimits has scripts that do not end by themselves, and wants them ended, and the next one asked as ever.
+// They run one after the other: the memory of a script is what the process takes while it runs.
 func TestLimits(t *testing.T) {
 	for name, c := range map[string]struct {
 		body string
@@ -172,7 +173,6 @@ func TestLimits(t *testing.T) {
 		"regular expression": {"for (;;) /(a+)+$(?=x)/.test('a'.repeat(64) + '!');", ErrTime},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			s, err := Compile(t.Context(), "function FindProxyForURL(u, h) { if (h != 'a.example') return 'DIRECT'; "+c.body+" }", testHost(t))
 			require.NoError(t, err)
 			_, err = s.Find(t.Context(), "https://a.example/", "a.example")
