@@ -102,11 +102,13 @@ type message struct {
 var (
 	quotedResponse = lazy(`(?m)^\s*(?:server response:|not found: )`)
 	traceLine      = lazy(`^# get `)
+	buildTime      = lazy(`(?m)^(?:#\d+ )?\d+\.\d+ `) // what docker build puts before each line
 )
 
 // messages cuts text into its messages. Those of the -x trace come last: a request that failed there may
 // have been made good by another.
 func messages(text string) []message {
+	text = buildTime().ReplaceAllString(text, "")
 	var errors, traces []message
 	for _, block := range blocks(text) {
 		if traceLine().MatchString(block) {
