@@ -2,9 +2,12 @@ package harness
 
 import (
 	"errors"
+	"flag"
 	"log"
 	"os"
+	"runtime"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -17,7 +20,22 @@ import (
 func TestMain(m *testing.M) {
 	Reexec()
 	beProbe()
+	flag.Parse()
+	if err := waitSideBySide(); err != nil {
+		panic(err)
+	}
 	os.Exit(m.Run())
+}
+
+// waitSideBySide lets more tests run at the same time than there are CPUs, unless the command line says how many:
+// most of them wait most of the time.
+func waitSideBySide() error {
+	asked := false
+	flag.Visit(func(f *flag.Flag) { asked = asked || f.Name == "test.parallel" })
+	if asked {
+		return nil
+	}
+	return flag.Set("test.parallel", strconv.Itoa(3*runtime.GOMAXPROCS(0)))
 }
 
 // TestHealthyCells runs every config of the library where nothing is wrong, and holds each cell's facts
