@@ -14,6 +14,7 @@ all: build test
 help:
 	@echo 'make build   build ./simrun'
 	@echo 'make test    gofmt, go vet, staticcheck, actionlint, and all tests with the race detector'
+	@echo 'make test-containers  the tests of containers alone, with an engine that is started for them'
 	@echo 'make lint    the checks of the source alone'
 	@echo 'make bench   all benchmarks'
 	@echo 'make accuracy  write docs/accuracy.md: how far faults are from what is declared'
@@ -42,6 +43,12 @@ release:
 .PHONY: test
 test: lint
 	$(GO) test -race -timeout=$(TIMEOUT) ./...
+
+# Takes root, and Debian's packages; see .ci/engine.
+.PHONY: test-containers
+test-containers:
+	@set -e; dir=$$(mktemp -d /tmp/engine.XXXX); trap '.ci/engine stop "$$dir"' EXIT; eval "$$(.ci/engine start "$$dir")"; \
+	SIMRUN_REQUIRE_ENGINE=1 $(GO) test -race -timeout=$(TIMEOUT) ./harness/container ./cmd/simrun -run='Container|Image|^TestStart$$|^TestReap$$|^TestExport$$|^TestApart$$'
 
 .PHONY: lint
 lint:

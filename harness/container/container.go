@@ -1,0 +1,250 @@
+package container
+
+import (
+	"archive/tar"
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"strings"
+
+	"github.com/moby/moby/api/pkg/stdcopy"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/mount"
+	"github.com/moby/moby/api/types/network"
+	"github.com/moby/moby/client"
+	"github.com/testcontainers/testcontainers-go"
+)
+
+// Dir is where a container's program and its files are. It is on the engine's disk, and the engine removes it
+// with the container.
+const Dir = "/simrun"
+
+// Work is the folder in which the program runs and may make files.
+const Work = Dir + "/work"
+
+const (
+	program = Dir + "/program"
+	user    = 65532 // of no meaning anywhere: what nonroot images use
+	tun     = "/dev/net/tun"
+	mostPID = 32 << 10 // processes and threads: some hundred cells with all of theirs
+)
+
+// seccomp is the filter of system calls, in Docker's form. It forbids what Docker's own filter forbids for
+// want of a capability, but for what namespaces are made with: those calls are judged by the kernel, and the
+// container's user has no rights beyond its own namespaces.
+//
+//go:embed seccomp.json
+var seccomp string
+
+// A Job is a program of this machine that is to run in a container.
+type Job struct {
+	Run     string   // id of the run, for [Reap] and for who looks at the engine
+	Image   *Image   // of whose files the container's are a copy
+	Program string   // file of a static Linux executable for the image's architecture
+	Args    []string // the program's arguments, with its name first
+	Env     []string // beside that of the image
+	Memory  int64    // bytes that it may use, without those of files in Dir; 0 means as many as there are
+	Stderr  io.Writer
+
+	// Files writes what else is to be below Dir. Names are relative; owners and times are not kept. It may be nil.
+	Files func(*tar.Writer) error
+}
+
+// A Container is a running [Job].
+type Container struct {
+	Stdin  io.WriteCloser // when this process ends, it is closed
+	Stdout io.Reader
+
+	engine *Engine
+	id     string
+	attach client.HijackedResponse
+	ended  client.ContainerWaitResult
+}
+
+// Start runs a job. What the engine made of it is inspected while the program waits for its first input: a
+// container with a network, with rights or with folders of this machine is an error.
+func (e *Engine) Start(ctx context.Context, job Job) (c *Container, err error) {
+	made, err := e.provider.CreateContainer(ctx, request(job))
+	if made != nil {
+		defer func() {
+			if err != nil {
+				err = errors.Join(err, e.remove(context.WithoutCancel(ctx), made.GetContainerID()))
+			}
+		}()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("make a container of image %q: %w", job.Image.Name, err)
+	}
+	c = &Container{engine: e, id: made.GetContainerID()}
+	if err := c.fill(ctx, job); err != nil {
+		return nil, fmt.Errorf("copy files into the container: %w", err)
+	}
+	if err := c.connect(ctx, job.Stderr); err != nil {
+		return nil, fmt.Errorf("attach to the container: %w", err)
+	}
+	if err := made.Start(ctx); err != nil {
+		c.attach.Close()
+		return nil, fmt.Errorf("start the container: %w", err)
+	}
+	is, err := e.api.ContainerInspect(ctx, c.id, client.ContainerInspectOptions{})
+	if err == nil {
+		err = apart(&is.Container)
+	}
+	if err != nil {
+		c.attach.Close()
+		return nil, fmt.Errorf("inspect the container: %w", err)
+	}
+	return c, nil
+}
+
+// request is what the engine is asked for.
+func request(job Job) testcontainers.ContainerRequest {
+	return testcontainers.ContainerRequest{
+		Image:  job.Image.ID, // a name might be pulled
+		Labels: map[string]string{Label: job.Run},
+		ConfigModifier: func(c *container.Config) {
+			c.Entrypoint, c.Cmd = append([]string{program}, job.Args[1:]...), nil
+			c.Env, c.WorkingDir, c.User = job.Env, Work, fmt.Sprintf("%d:%[1]d", user)
+			c.OpenStdin, c.StdinOnce, c.AttachStdin, c.AttachStdout, c.AttachStderr = true, true, true, true, true
+		},
+		HostConfigModifier: func(h *container.HostConfig) {
+			pids, no := int64(mostPID), false
+			h.NetworkMode, h.AutoRemove, h.Init = "none", true, &no
+			h.CapDrop, h.CapAdd = []string{"ALL"}, nil
+			h.SecurityOpt = []string{"no-new-privileges", "seccomp=" + seccomp}
+			// A lab mounts a /proc of its own and sets its network's parameters there. The kernel allows that
+			// only where nothing of /proc is covered. The container's user may write nothing in it that is not its own.
+			h.MaskedPaths, h.ReadonlyPaths = []string{}, []string{}
+			h.ReadonlyRootfs = true
+			h.Mounts = []mount.Mount{{Type: mount.TypeVolume, Target: Dir}}
+			h.Tmpfs = map[string]string{"/run": "", "/tmp": "exec,mode=1777"}
+			h.LogConfig = container.LogConfig{Type: "none"} // what it prints is read here
+			h.Resources = container.Resources{
+				Devices: []container.DeviceMapping{{PathOnHost: tun, PathInContainer: tun, CgroupPermissions: "rw"}},
+				Memory:  job.Memory, MemorySwap: job.Memory, PidsLimit: &pids,
+			}
+		},
+		// Of an engine whose network "none" has another name, testcontainers would connect it to one.
+		EndpointSettingsModifier: func(all map[string]*network.EndpointSettings) { clear(all) },
+	}
+}
+
+// exportOptions are those of a container that is never started.
+func exportOptions(image *Image) client.ContainerCreateOptions {
+	return client.ContainerCreateOptions{
+		Config:     &container.Config{Image: image.ID, Entrypoint: []string{"/none"}, Labels: map[string]string{Label: "export"}},
+		HostConfig: &container.HostConfig{NetworkMode: "none"},
+	}
+}
+
+// apart says what connects a container with the world outside, if anything does.
+func apart(c *container.InspectResponse) error {
+	for name := range c.NetworkSettings.Networks {
+		if name != "none" {
+			return fmt.Errorf("the engine has connected it to network %q, and should to none", name)
+		}
+	}
+	for _, m := range c.Mounts {
+		if m.Type == mount.TypeBind || m.Destination == "" {
+			return fmt.Errorf("the engine has mounted %s of its machine there", m.Source)
+		}
+	}
+	h := c.HostConfig
+	switch {
+	case h.NetworkMode != "none":
+		return fmt.Errorf("its network is %q, and should be none", h.NetworkMode)
+	case h.Privileged || len(h.CapAdd) > 0 || strings.Join(h.CapDrop, " ") != "ALL":
+		return errors.New("the engine has given it capabilities")
+	case h.PidMode != "" || h.IpcMode.IsHost() || h.UTSMode != "":
+		return errors.New("the engine has given it namespaces of its machine")
+	case c.Config.User != fmt.Sprintf("%d:%[1]d", user):
+		return fmt.Errorf("the engine runs it as user %q", c.Config.User)
+	}
+	return nil
+}
+
+// fill copies the program and the files of a job into the container. It has not been started.
+func (c *Container) fill(ctx context.Context, job Job) error {
+	r, w := io.Pipe()
+	go func() { w.CloseWithError(writeFiles(w, job)) }()
+	_, err := c.engine.api.CopyToContainer(ctx, c.id, client.CopyToContainerOptions{DestinationPath: Dir, Content: r})
+	r.CloseWithError(err)
+	return err
+}
+
+func writeFiles(w io.Writer, job Job) error {
+	t := tar.NewWriter(w)
+	if err := t.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: path.Base(Work) + "/", Mode: 0o755, Uid: user, Gid: user}); err != nil {
+		return err
+	}
+	if err := AddFile(t, path.Base(program), job.Program); err != nil {
+		return err
+	}
+	if job.Files != nil {
+		if err := job.Files(t); err != nil {
+			return err
+		}
+	}
+	return t.Close()
+}
+
+// AddFile adds a regular file of this machine to an archive of a [Job]'s files. The container's user owns it.
+func AddFile(t *tar.Writer, name, file string) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	err = t.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Size: info.Size(), Mode: int64(info.Mode().Perm() | 0o600), Uid: user, Gid: user})
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(t, f)
+	return err
+}
+
+// connect connects the program's standard input and output with this process, and asks to be told its end.
+func (c *Container) connect(ctx context.Context, stderr io.Writer) error {
+	attached, err := c.engine.api.ContainerAttach(ctx, c.id, client.ContainerAttachOptions{Stream: true, Stdin: true, Stdout: true, Stderr: true})
+	if err != nil {
+		return err
+	}
+	c.attach = attached.HijackedResponse
+	r, w := io.Pipe()
+	c.Stdin, c.Stdout = c.attach.Conn, r
+	go func() {
+		_, err := stdcopy.StdCopy(w, stderr, c.attach.Reader)
+		w.CloseWithError(err)
+	}()
+	c.ended = c.engine.api.ContainerWait(context.WithoutCancel(ctx), c.id, client.ContainerWaitOptions{Condition: container.WaitConditionNextExit})
+	return nil
+}
+
+// Wait waits for the end of the program, and returns its exit status.
+func (c *Container) Wait(ctx context.Context) (exit int, err error) {
+	select {
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	case err := <-c.ended.Error:
+		return 0, fmt.Errorf("wait for the container: %w", err)
+	case end := <-c.ended.Result:
+		if end.Error != nil {
+			return 0, fmt.Errorf("wait for the container: %s", end.Error.Message)
+		}
+		return int(end.StatusCode), nil
+	}
+}
+
+// Close ends the program, if it has not ended, and removes the container with all that is in it.
+func (c *Container) Close() error {
+	c.attach.Close()
+	return c.engine.remove(context.Background(), c.id)
+}
