@@ -1,3 +1,5 @@
+//go:build linux
+
 package harness
 
 import (
@@ -34,7 +36,6 @@ const (
 	goCache    = lab.Root + "/gocache"
 	tmpDir     = lab.Root + "/tmp"
 	projectDir = lab.Root + "/project"
-	proxyTree  = lab.Root + "/proxy" // the modules as files: $file-proxy
 	caFile     = lab.Root + "/etc/ca.pem"
 	gitSystem  = lab.Root + "/etc/gitconfig"
 )
@@ -103,6 +104,43 @@ func clientPath(g *Go) string {
 		dirs = append(dirs, filepath.Dir(git))
 	}
 	return strings.Join(append(dirs, "/usr/local/bin", "/usr/bin", "/bin"), ":")
+}
+
+// command returns what a project runs, with its program's file first.
+func (g *Go) command(project *scenarios.Project, u *fakeupstream.Universe) ([]string, error) {
+	run := project.Run
+	if len(run) == 0 {
+		run = []string{"go", "mod", "tidy"}
+	}
+	program, err := g.program(run[0], u.Project)
+	if err != nil {
+		return nil, fmt.Errorf("project %s: %w", project.Name, err)
+	}
+	return append([]string{program}, run[1:]...), nil
+}
+
+// program returns the file of a program as the client host finds it: on its PATH, or from the project's
+// folder, where commands run.
+func (g *Go) program(name, project string) (string, error) {
+	if name == "go" {
+		return g.Path, nil
+	}
+	if strings.ContainsRune(name, '/') {
+		file := name
+		if !filepath.IsAbs(file) {
+			file = filepath.Join(project, file)
+		}
+		if _, err := exec.LookPath(file); err != nil {
+			return "", &InputError{err}
+		}
+		return name, nil
+	}
+	for _, dir := range filepath.SplitList(clientPath(g)) {
+		if file, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
+			return file, nil
+		}
+	}
+	return "", wrongInput("the client host has no program %q; its PATH is %s", name, clientPath(g))
 }
 
 // furnish puts the files of the client host into place.

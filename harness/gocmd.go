@@ -12,8 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/simrun/simrun/fakeupstream"
-	"github.com/simrun/simrun/scenarios"
+	"github.com/simrun/simrun/harness/lab"
 )
 
 // Go is a go command of this machine, with the settings that it has by itself.
@@ -100,42 +99,8 @@ func (g *Go) env(ctx context.Context, environ ...string) (map[string]string, err
 	return vars, nil
 }
 
-// command returns what a project runs, with its program's file first.
-func (g *Go) command(project *scenarios.Project, u *fakeupstream.Universe) ([]string, error) {
-	run := project.Run
-	if len(run) == 0 {
-		run = []string{"go", "mod", "tidy"}
-	}
-	program, err := g.program(run[0], u.Project)
-	if err != nil {
-		return nil, fmt.Errorf("project %s: %w", project.Name, err)
-	}
-	return append([]string{program}, run[1:]...), nil
-}
-
-// program returns the file of a program as the client host finds it: on its PATH, or from the project's
-// folder, where commands run.
-func (g *Go) program(name, project string) (string, error) {
-	if name == "go" {
-		return g.Path, nil
-	}
-	if strings.ContainsRune(name, '/') {
-		file := name
-		if !filepath.IsAbs(file) {
-			file = filepath.Join(project, file)
-		}
-		if _, err := exec.LookPath(file); err != nil {
-			return "", &InputError{err}
-		}
-		return name, nil
-	}
-	for _, dir := range filepath.SplitList(clientPath(g)) {
-		if file, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
-			return file, nil
-		}
-	}
-	return "", wrongInput("the client host has no program %q; its PATH is %s", name, clientPath(g))
-}
+// proxyTree is where the client host has the modules as files: $file-proxy.
+const proxyTree = lab.Root + "/proxy"
 
 // Vars returns what $go-proxy, $go-sumdb and $file-proxy stand for in worlds, scenarios and configs. A
 // variable is missing where the go command's own settings name no such host: the caller supplies it then.

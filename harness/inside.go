@@ -1,6 +1,9 @@
+//go:build linux
+
 package harness
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -24,6 +27,13 @@ func Reexec() {
 	pac.Reexec()
 	lab.Reexec(runInside)
 }
+
+// Check finds out whether cells can be run on this machine, by making a lab. The error says what is missing.
+func Check(ctx context.Context) error { return lab.Check(ctx) }
+
+// CheckClock finds out whether the clock of a cell can jump on this machine, by letting one sleep. The error says
+// what is in the way.
+func CheckClock(ctx context.Context) error { return lab.CheckClock(ctx) }
 
 // runInside is the life of a lab process: it makes one cell's internet and client host, runs the cell's
 // command there, and sends what was seen to its parent.

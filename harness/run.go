@@ -1,3 +1,5 @@
+//go:build linux
+
 package harness
 
 import (
@@ -13,20 +15,6 @@ import (
 	"github.com/simrun/simrun/record"
 	"github.com/simrun/simrun/verdict"
 )
-
-// A Status is how far a run is.
-type Status struct {
-	Done, Total   int
-	Running       []Running     // the longest-running first
-	Elapsed, Left time.Duration // Left is an estimate; negative means unknown
-}
-
-// Running is one cell that is under way.
-type Running struct {
-	record.Key
-	For   time.Duration
-	Doing string // what it waits for; empty: it works, or nothing is known yet
-}
 
 const (
 	tick        = 50 * time.Millisecond // how often the cells' use of the CPU is looked at

@@ -1,28 +1,13 @@
+//go:build linux
+
 package harness
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 
 	"github.com/simrun/simrun/record"
 )
-
-// A Shard is the part of a run that one of several simruns makes. The zero Shard is the whole run.
-type Shard struct{ Number, Of int } // 1/5 is the first of five
-
-// ParseShard reads NUMBER/OF, such as 2/5.
-func ParseShard(text string) (Shard, error) {
-	var s Shard
-	var rest string
-	if n, _ := fmt.Sscanf(text, "%d/%d%s", &s.Number, &s.Of, &rest); n != 2 {
-		return Shard{}, fmt.Errorf("%q is not NUMBER/OF, such as 2/5", text)
-	}
-	if s.Of < 1 || s.Number < 1 || s.Number > s.Of {
-		return Shard{}, fmt.Errorf("shard %q is out of range: there are 1/%d to %[2]d/%[2]d", text, max(s.Of, 1))
-	}
-	return s, nil
-}
 
 // cut leaves a plan the cells of its shard.
 func (p *Plan) cut() {

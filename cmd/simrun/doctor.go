@@ -15,7 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/simrun/simrun/harness/lab"
+	"github.com/simrun/simrun/harness"
 	"github.com/simrun/simrun/reports"
 )
 
@@ -41,8 +41,8 @@ type machine struct {
 	files    fs.FS                                 // from the root
 	root     bool                                  // this process has user id 0
 	openTUN  func() error                          // opens /dev/net/tun for reading and writing
-	makeLab  func(context.Context) error           // lab.Check
-	jump     func(context.Context) error           // lab.CheckClock
+	makeLab  func(context.Context) error           // harness.Check
+	jump     func(context.Context) error           // harness.CheckClock
 	findGo   func(context.Context) (string, error) // version and place of the go command
 	output   func(argv ...string) (string, error)  // first line of what a command prints
 	lookPath func(file string) (found string, err error)
@@ -95,8 +95,8 @@ func thisMachine(in *input) *machine {
 			}
 			return f.Close()
 		},
-		makeLab: lab.Check,
-		jump:    lab.CheckClock,
+		makeLab: harness.Check,
+		jump:    harness.CheckClock,
 		findGo: func(ctx context.Context) (string, error) {
 			g, err := in.findGo(ctx)
 			if err != nil {

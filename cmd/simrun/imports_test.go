@@ -85,6 +85,21 @@ func TestImports(t *testing.T) {
 	}
 }
 
+// Off Linux, simrun has no labs, so it needs nothing that makes them.
+func TestOtherSystemsHaveNoLabs(t *testing.T) {
+	cmd := exec.Command("go", "list", "-deps", ".")
+	cmd.Env = append(cmd.Environ(), "GOOS=darwin", "GOARCH=arm64")
+	out, err := cmd.Output()
+	require.NoError(t, err)
+	deps := strings.Fields(string(out))
+	assert.Contains(t, deps, module+"/harness")
+	for _, path := range deps {
+		for _, banned := range []string{"github.com/vishvananda/", "github.com/Shopify/", "github.com/dop251/goja", module + "/harness/pac", module + "/dnsfake"} {
+			assert.Falsef(t, strings.HasPrefix(path, banned), "%s is linked into simrun for darwin", path)
+		}
+	}
+}
+
 // wrongImports returns a line for each import that breaks a rule.
 func wrongImports(p goPackage) []string {
 	name := strings.TrimPrefix(p.ImportPath, module+"/")

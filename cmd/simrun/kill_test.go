@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/simrun/simrun/harness/lab"
+	"github.com/simrun/simrun/harness"
 	"github.com/simrun/simrun/record"
 )
 
@@ -42,7 +42,7 @@ projects:
 // TestRunSurvivesBeingKilled kills a run at twenty random moments. What comes of it in the end must be what
 // comes of a run that nobody disturbed.
 func TestRunSurvivesBeingKilled(t *testing.T) {
-	if err := lab.Check(t.Context()); err != nil {
+	if err := harness.Check(t.Context()); err != nil {
 		if os.Getenv("SIMRUN_REQUIRE_LAB") != "" {
 			t.Fatal(err)
 		}

@@ -15,7 +15,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/simrun/simrun/harness"
-	"github.com/simrun/simrun/harness/lab"
 )
 
 func TestMain(m *testing.M) {
@@ -38,7 +37,7 @@ func TestScript(t *testing.T) {
 			var err error
 			switch cond {
 			case "lab":
-				err = lab.Check(t.Context())
+				err = harness.Check(t.Context())
 			case "older-go": // fetches it, with this user's settings, which scripts do not have
 				_, err = harness.FindGo(t.Context(), olderGo)
 			default:

@@ -1,3 +1,5 @@
+//go:build linux
+
 package lab
 
 import (
@@ -9,10 +11,6 @@ import (
 
 	"golang.org/x/sys/unix"
 )
-
-// Root is the folder of the cell inside a lab process: a file system in memory that exists in the cell's
-// mount namespace only, so that nothing of it is left however the cell ends.
-const Root = "/run/simrun"
 
 // Files are the system's files that programs of the client host see instead of this machine's.
 type Files struct {

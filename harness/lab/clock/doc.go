@@ -1,3 +1,5 @@
+//go:build linux
+
 // Package clock lets the clock of a cell jump over the time in which nothing can happen, for unmodified
 // programs.
 //
