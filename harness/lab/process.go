@@ -184,7 +184,10 @@ func start(ctx context.Context, d Descriptors, values ...any) (*Process, error) 
 	p := &Process{Control: newControl(ours), stderr: Ends{Size: complaintSize}, done: make(chan struct{})}
 	p.cmd = exec.CommandContext(ctx, "/proc/self/exe")
 	p.cmd.Args = []string{reexecName}
-	p.cmd.Env = []string{"PATH=" + os.Getenv("PATH")} // where the servers find git
+	p.cmd.Env = []string{
+		"PATH=" + os.Getenv("PATH"), // where the servers find git
+		"GOGC=400",                  // a healthy cell ends before its first garbage collection, at 16 MB
+	}
 	p.cmd.ExtraFiles = []*os.File{theirs}
 	if d.Capture != nil {
 		p.cmd.ExtraFiles = append(p.cmd.ExtraFiles, d.Capture)
