@@ -19,6 +19,8 @@ help:
 	@echo 'make bench   all benchmarks'
 	@echo 'make accuracy  write docs/accuracy.md: how far faults are from what is declared'
 	@echo 'make clock-check  compare the library on the virtual clock with the real one (CLOCK_FLAGS narrows it)'
+	@echo 'make long-run  run CELLS ($(CELLS)) healthy cells, and see that memory stays flat and nothing is left'
+	@echo 'make kill-run  run the library while its labs are killed at random'
 	@echo 'make claims  run the cells of docs/claims.md, and write it'
 	@echo 'make sample  run the whole library, and write docs/sample/report.html and its screenshot'
 	@echo 'make fuzz    each fuzz test for FUZZTIME ($(FUZZTIME))'
@@ -69,6 +71,15 @@ accuracy:
 .PHONY: clock-check
 clock-check:
 	$(GO) test -count=1 -timeout=4h -run='^TestClocksAgree$$' ./harness -clock-check $(CLOCK_FLAGS)
+
+CELLS ?= 50000
+.PHONY: long-run
+long-run:
+	$(GO) test -count=1 -timeout=4h -run='^TestLongRun$$' ./harness -long-run=$(CELLS) -v
+
+.PHONY: kill-run
+kill-run:
+	$(GO) test -count=1 -timeout=2h -run='^TestLabsAreKilled$$' ./harness -kill-run -v
 
 .PHONY: claims
 claims:

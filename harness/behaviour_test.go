@@ -170,7 +170,7 @@ func planSettings(t *testing.T, rows []Setting) *Plan {
 		require.NotNil(t, u, "%s: no project %q", row.ID, row.Project)
 		project := &scenarios.Project{Name: row.Project, Run: row.Run, Parallel: row.Parallel}
 		p.describeProject(project, u)
-		require.NoError(t, p.add(0, s, project, lib.Configs[i], g, shared.over(t, u, s, project)))
+		require.NoError(t, p.add(s, project, lib.Configs[i], g, shared.over(t, u, s, project)))
 		p.cells[i].spec.Timeout = row.timeout(t)
 	}
 	p.header.Cells = len(p.cells)

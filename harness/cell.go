@@ -47,7 +47,7 @@ func startCell(ctx context.Context, key record.Key, s *spec, captures string) (*
 	}
 	defer f.closeOurs()
 	own := *s
-	own.Started, own.Capture = now, f != nil
+	own.Started, own.Capture, own.Seed = now, f != nil, s.Seed+uint64(key.Rep)
 	p, err := lab.Start(ctx, &own, lab.Descriptors{Capture: f.descriptor(), Carried: s.Virtual})
 	if err != nil {
 		return nil, errors.Join(err, f.settle(&record.Cell{Outcome: record.HarnessError}))

@@ -241,7 +241,7 @@ func planClaim(t *testing.T, p *Plan, stages *stages, lib *scenarios.Library, on
 	stage, err := stages.of(t.Context(), s, project)
 	require.NoError(t, err)
 	p.describeProject(project, stage.universe)
-	require.NoError(t, p.add(0, s, project, config, p.options.Go[0], stage))
+	require.NoError(t, p.add(s, project, config, p.options.Go[0], stage))
 }
 
 func named[T any](t *testing.T, all []*T, name string, nameOf func(*T) string) *T {

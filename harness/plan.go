@@ -29,7 +29,7 @@ type Plan struct {
 // A planned cell is all that is needed to start it.
 type planned struct {
 	key  record.Key
-	spec *spec
+	spec *spec  // shared by all repetitions
 	skip string // why it cannot be run on this machine; empty: it can
 }
 
@@ -54,26 +54,23 @@ func NewPlan(ctx context.Context, o Options) (*Plan, error) {
 	}
 	p := &Plan{options: o, header: header(o)}
 	stages := newStages(&o)
-	for rep := range o.Repeat {
-		for _, s := range o.Scenarios {
-			for _, project := range o.Projects {
-				stage, err := stages.of(ctx, s, project)
-				if err != nil {
-					return nil, err
-				}
-				if rep == 0 {
-					p.describeProject(project, stage.universe)
-				}
-				for _, c := range o.Configs {
-					for _, g := range o.Go {
-						if err := p.add(rep, s, project, c, g, stage); err != nil {
-							return nil, err
-						}
+	for _, s := range o.Scenarios {
+		for _, project := range o.Projects {
+			stage, err := stages.of(ctx, s, project)
+			if err != nil {
+				return nil, err
+			}
+			p.describeProject(project, stage.universe)
+			for _, c := range o.Configs {
+				for _, g := range o.Go {
+					if err := p.add(s, project, c, g, stage); err != nil {
+						return nil, err
 					}
 				}
 			}
 		}
 	}
+	p.repeat()
 	p.cut()
 	return p, nil
 }
@@ -221,21 +218,33 @@ func projectDigest(project *scenarios.Project, u *fakeupstream.Universe) string 
 	return hex.EncodeToString(h.Sum(nil)[:8])
 }
 
-// add appends a cell.
-func (p *Plan) add(rep int, s *scenarios.Scenario, project *scenarios.Project, c *scenarios.Config, g *Go, on *stage) error {
+// add appends the first repetition of a cell.
+func (p *Plan) add(s *scenarios.Scenario, project *scenarios.Project, c *scenarios.Config, g *Go, on *stage) error {
 	command, err := g.command(project, on.universe)
 	if err != nil {
 		return err
 	}
 	o := &p.options
 	own := &spec{World: s.World, Faults: s.Faults, Config: c, Universe: on.universe, Keys: on.keys, Trees: on.trees, Altered: on.altered,
-		Command: command, Parallel: project.Parallel, Env: clientEnv(g, c, on.keys), Timeout: o.Timeout, Virtual: o.Virtual, Seed: o.Seed + uint64(rep)}
+		Command: command, Parallel: project.Parallel, Env: clientEnv(g, c, on.keys), Timeout: o.Timeout, Virtual: o.Virtual, Seed: o.Seed}
 	if c.Cache == scenarios.CacheWarm {
 		own.Warm = on.warm
 	}
-	key := record.Key{Scenario: s.Name, Config: c.Name, Project: project.Name, Go: g.Version, Rep: rep}
+	key := record.Key{Scenario: s.Name, Config: c.Name, Project: project.Name, Go: g.Version}
 	p.cells = append(p.cells, planned{key, own, missingProgram(s.World)})
 	return nil
+}
+
+// repeat appends the other repetitions of all cells, which share all but their numbers.
+func (p *Plan) repeat() {
+	once := p.cells
+	p.cells = slices.Grow(once, len(once)*(p.options.Repeat-1))
+	for rep := 1; rep < p.options.Repeat; rep++ {
+		for _, c := range once {
+			c.key.Rep = rep
+			p.cells = append(p.cells, c)
+		}
+	}
 }
 
 // Header describes the run as results.jsonl begins with it.

@@ -26,11 +26,11 @@ type spec struct {
 	Trees    map[string][]byte // signed trees by the name of the checksum database, and by wrongTree
 	Timeout  time.Duration
 	Started  time.Time // when the scheduler began to start the lab process
-	Seed     uint64
-	Virtual  bool   // the clock jumps over the time in which nothing can happen
-	Unkept   string // why it does not, where that was asked for
-	Capture  bool   // the client's packets go to lab.CaptureFile
-	Shell    bool   // the command has this process's standard input and output, and no deadline
+	Seed     uint64    // of the run; startCell adds the number of the repetition
+	Virtual  bool      // the clock jumps over the time in which nothing can happen
+	Unkept   string    // why it does not, where that was asked for
+	Capture  bool      // the client's packets go to lab.CaptureFile
+	Shell    bool      // the command has this process's standard input and output, and no deadline
 }
 
 // keys are the secrets of a run's internet: who signs for which host.

@@ -219,13 +219,19 @@ func buildSimrun(tb testing.TB) string {
 // startRun starts simrun on silentLibrary, with folders of its own.
 func startRun(t *testing.T, binary string, flags ...string) *runningCommand {
 	t.Helper()
+	library := filepath.Join(t.TempDir(), "library.yaml")
+	require.NoError(t, os.WriteFile(library, []byte(silentLibrary), 0o600))
+	return startSimrun(t, binary, append([]string{library}, flags...)...)
+}
+
+// startSimrun starts simrun run with arguments, with folders of its own.
+func startSimrun(t *testing.T, binary string, args ...string) *runningCommand {
+	t.Helper()
 	dir := t.TempDir()
 	r := &runningCommand{t: t, binary: filepath.Join(dir, "simrun"), tmp: filepath.Join(dir, "tmp"), out: filepath.Join(dir, "out")}
-	library := filepath.Join(dir, "library.yaml")
 	require.NoError(t, os.Link(binary, r.binary))
 	require.NoError(t, os.Mkdir(r.tmp, 0o700))
-	require.NoError(t, os.WriteFile(library, []byte(silentLibrary), 0o600))
-	r.cmd = exec.Command(r.binary, append([]string{"run", library, "--out", r.out, "--color", "never"}, flags...)...)
+	r.cmd = exec.Command(r.binary, append([]string{"run", "--out", r.out, "--color", "never"}, args...)...)
 	r.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + r.tmp}
 	r.cmd.Stdout, r.cmd.Stderr = &r.stdout, &r.stderr
 	require.NoError(t, r.cmd.Start())

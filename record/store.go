@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"reflect"
 	"sync"
 )
 
@@ -66,7 +67,7 @@ func resume(file *os.File, path string, run Run) (*Results, error) {
 	if err := lock(file); err != nil {
 		return nil, err
 	}
-	results, size, err := read(file, path)
+	results, size, err := read(file, path, sizeOf(file))
 	if err != nil {
 		return nil, err
 	}
@@ -169,21 +170,36 @@ func ReadFile(path string) (*Results, error) {
 		return nil, fmt.Errorf("read results: %w", err)
 	}
 	defer func() { _ = file.Close() }()
-	return Read(file, path)
+	results, _, err := read(file, path, sizeOf(file))
+	return results, err
+}
+
+// sizeOf returns the length of a file in bytes, 0 if it is not known.
+func sizeOf(file *os.File) int64 {
+	info, err := file.Stat()
+	if err != nil {
+		return 0
+	}
+	return info.Size()
 }
 
 // Read reads a results file; name is what errors call it, followed by the line number. It refuses versions
 // other than [Version], keys that it does not know, and lines longer than [MaxLine]. A last line without a
 // newline that makes no sense is what an interrupted run leaves behind, so no error: see Results.Torn.
 func Read(r io.Reader, name string) (*Results, error) {
-	results, _, err := read(r, name)
+	results, _, err := read(r, name, 0)
 	return results, err
 }
 
-// read also returns how many bytes the complete lines are.
-func read(r io.Reader, name string) (results *Results, size int64, err error) {
+// leastCell is the length in bytes that no line of a cell falls short of.
+const leastCell = 200
+
+// read also returns how many bytes the complete lines are. From the length of a file it knows how many cells there
+// may be: room that grew as they came would take twice as much memory.
+func read(r io.Reader, name string, length int64) (results *Results, size int64, err error) {
 	in := bufio.NewReader(r)
 	results = new(Results)
+	strings := pool{}
 	for n := 1; ; n++ {
 		text, err := readLine(in)
 		if err != nil && err != io.EOF {
@@ -202,6 +218,11 @@ func read(r io.Reader, name string) (results *Results, size int64, err error) {
 				return results, size, nil
 			}
 			return nil, 0, fmt.Errorf("%s:%d: %w", name, n, err)
+		}
+		if n == 1 {
+			results.Cells = make([]Cell, 0, max(0, min(int64(results.Run.Cells), length/leastCell)))
+		} else {
+			strings.shrink(reflect.ValueOf(&results.Cells[n-2]).Elem())
 		}
 		size += int64(len(text))
 		if !atEnd {

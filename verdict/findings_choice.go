@@ -28,11 +28,10 @@ func (q *inquiry) whichProxy() {
 }
 
 func (q *inquiry) whichProxyIn(world string, scenarios []string) {
-	var cells []record.Cell
-	for _, c := range q.cells {
-		if slices.Contains(scenarios, c.Scenario) {
-			cells = append(cells, *c)
-		}
+	in := q.where(func(c *record.Cell) bool { return slices.Contains(scenarios, c.Scenario) })
+	cells := make([]record.Cell, len(in))
+	for i, c := range in {
+		cells[i] = *c
 	}
 	r := Rank(q.run, cells, q.ranking.Rules)
 	best := q.bestIn(r)

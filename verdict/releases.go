@@ -26,6 +26,9 @@ type ReleaseEnd struct {
 // Divergences finds what Go releases do differently, in the order of the cells. Where repetitions disagree,
 // releases differ if none of one ended as any of the other.
 func Divergences(cells []record.Cell) []Divergence {
+	if !slices.ContainsFunc(cells, func(c record.Cell) bool { return c.Go != cells[0].Go }) {
+		return nil // of one release, however many cells there are
+	}
 	type place struct{ scenario, config, project string }
 	var places []place
 	at := map[place][]ReleaseEnd{}

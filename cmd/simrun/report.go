@@ -142,6 +142,7 @@ func (a *app) reportOne(o *reportOptions, path string) error {
 	if err != nil {
 		return err
 	}
+	reports.Sort(results)
 	return a.answer(results, rules, o.color, dir)
 }
 

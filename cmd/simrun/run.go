@@ -231,6 +231,7 @@ func (a *app) carryOut(ctx context.Context, o *runOptions, plan runner, file str
 
 // present prints the matrix and the answer of a run, and writes its report beside its results file.
 func (a *app) present(run *record.Results, rules verdict.Rules, color, file string) (*reports.Table, error) {
+	reports.Sort(run)
 	table := reports.Summarize(run.Run, run.Cells)
 	if err := reports.Terminal(a.out, table, a.terminal(color)); err != nil {
 		return nil, fmt.Errorf("print the matrix: %w", err)
