@@ -131,7 +131,7 @@ func (c *command) attempt(ctx context.Context, limit time.Duration) error {
 	start := time.Now()
 	output := lab.Ends{Size: maxStderr / 2}
 	cmd := c.process(own, &output)
-	if err := c.network.OnClient(cmd.Start); err != nil {
+	if err := c.network.Start(cmd); err != nil {
 		return fmt.Errorf("start %s: %w", c.spec.Command[0], err)
 	}
 	err := cmd.Wait()

@@ -47,7 +47,8 @@ func runInside(parent *lab.Control) error {
 			return err
 		}
 	}
-	if err := lab.Mount(lab.Files{ResolvConf: resolvConf(&s), Hosts: hostsFile(s.World)}); err != nil {
+	files := lab.Files{ResolvConf: resolvConf(&s), Hosts: hostsFile(s.World), Hidden: s.Hidden, Shown: s.Shown}
+	if err := lab.Mount(files); err != nil {
 		return err
 	}
 	if err := furnish(&s); err != nil {

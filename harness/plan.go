@@ -24,6 +24,7 @@ type Plan struct {
 	options Options
 	header  record.Run
 	cells   []planned
+	secrets *redactor // of what is recorded
 }
 
 // A planned cell is all that is needed to start it.
@@ -52,7 +53,7 @@ func NewPlan(ctx context.Context, o Options) (*Plan, error) {
 	if o.Timeout == 0 {
 		o.Timeout = DefaultTimeout
 	}
-	p := &Plan{options: o, header: header(o)}
+	p := &Plan{options: o, header: header(o), secrets: newRedactor(&o)}
 	stages := newStages(&o)
 	for _, s := range o.Scenarios {
 		for _, project := range o.Projects {
@@ -72,6 +73,7 @@ func NewPlan(ctx context.Context, o Options) (*Plan, error) {
 	}
 	p.repeat()
 	p.cut()
+	p.header = p.secrets.run(p.header)
 	return p, nil
 }
 
@@ -230,6 +232,7 @@ func (p *Plan) add(s *scenarios.Scenario, project *scenarios.Project, c *scenari
 	if c.Cache == scenarios.CacheWarm {
 		own.Warm = on.warm
 	}
+	own.Hidden, own.Shown = privateFolders(), shown(g, own)
 	key := record.Key{Scenario: s.Name, Config: c.Name, Project: project.Name, Go: g.Version}
 	p.cells = append(p.cells, planned{key, own, missingProgram(s.World)})
 	return nil

@@ -52,6 +52,7 @@ func (p *Plan) Run(ctx context.Context, emit func(*record.Cell) error, progress 
 			c := e.facts
 			delete(r.live, c.Key)
 			r.done++
+			p.secrets.cell(c)
 			verdict.Judge(&p.header, c)
 			if err := emit(c); err != nil {
 				return err
@@ -196,6 +197,7 @@ func (r *runner) status() Status {
 	slices.SortFunc(s.Running, func(a, b Running) int { return int(b.For - a.For) })
 	for i := range min(3, len(s.Running)) {
 		s.Running[i] = r.live[s.Running[i].Key].status()
+		s.Running[i].Doing = r.plan.secrets.text(s.Running[i].Doing)
 	}
 	if r.next > 0 && r.next < s.Total && s.Elapsed > 10*time.Second { // by the cells that were started: those that wait say little
 		s.Left = time.Duration(float64(s.Elapsed) / float64(r.next) * float64(s.Total-r.next))

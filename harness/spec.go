@@ -22,6 +22,8 @@ type spec struct {
 	Parallel int               // so many of the command at once; 0 means 1
 	Env      []string          // complete
 	Warm     string            // folder of this machine with the module cache of Config.Cache; empty: the cache is cold
+	Hidden   []string          // folders of this machine that the cell's programs do not see
+	Shown    []string          // files and folders in them that they do
 	Altered  map[int]string    // repositories that faults want to be served instead, by the number of the fault
 	Trees    map[string][]byte // signed trees by the name of the checksum database, and by wrongTree
 	Timeout  time.Duration

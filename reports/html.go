@@ -23,7 +23,7 @@ func Page(w io.Writer, results *record.Results, r *verdict.Ranking, name string)
 	if err := pageTemplate().Execute(&b, newPage(results, r, name)); err != nil {
 		return err
 	}
-	_, err := io.WriteString(w, cleanLines(b.String()))
+	_, err := io.WriteString(w, CleanLines(b.String()))
 	return err
 }
 

@@ -16,8 +16,8 @@ import (
 // pretend to be output of simrun.
 func Clean(s string) string { return escape(s, unprintable) }
 
-// cleanLines is Clean for text whose line ends and tabs stay what they are.
-func cleanLines(s string) string {
+// CleanLines is [Clean] for text whose line ends and tabs stay what they are.
+func CleanLines(s string) string {
 	return escape(s, func(r rune) bool { return r != '\n' && r != '\t' && unprintable(r) })
 }
 

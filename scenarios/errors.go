@@ -15,7 +15,7 @@ import (
 type Problem struct {
 	Pos     Position
 	Message string
-	Excerpt string // the line at Pos, made printable; empty if there is none
+	Excerpt string // the line at Pos, made printable; empty if there is none, or if it seems to have a password in it
 }
 
 // A LoadError is everything that Load found wrong, sorted by place.
@@ -91,7 +91,11 @@ func quote(s string) string {
 type problems struct{ list []Problem }
 
 func (p *problems) add(src *source, pos Position, message string) {
-	p.list = append(p.list, Problem{pos, message, printable(src.line(pos.Line))})
+	line := src.line(pos.Line)
+	if hasCredential(line) {
+		line = "" // errors end up in logs
+	}
+	p.list = append(p.list, Problem{pos, Redact(message), printable(line)})
 }
 
 // err returns nil, or a *LoadError with all problems sorted by place, each once.

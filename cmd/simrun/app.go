@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/simrun/simrun/harness"
+	"github.com/simrun/simrun/reports"
 	"github.com/simrun/simrun/scenarios"
 )
 
@@ -64,10 +65,10 @@ func (a *app) main(ctx context.Context, args []string) int {
 	}
 	e := blame(err)
 	if e.err != nil {
-		fmt.Fprintf(a.err, "simrun: %v\n", err)
+		fmt.Fprintf(a.err, "simrun: %s\n", reports.CleanLines(scenarios.Redact(err.Error())))
 	}
 	if e.hint != "" {
-		fmt.Fprintf(a.err, "hint: %s\n", e.hint)
+		fmt.Fprintf(a.err, "hint: %s\n", reports.CleanLines(e.hint))
 	}
 	return e.status
 }

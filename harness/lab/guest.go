@@ -60,8 +60,9 @@ func (g *Guest) serve(made chan<- error, i int, tun **os.File) {
 	}
 }
 
-// Start starts a command on the machine.
+// Start starts a command on the machine, without rights in the cell.
 func (g *Guest) Start(cmd *exec.Cmd) error {
+	confine(cmd)
 	done := make(chan error)
 	g.work <- func() { done <- cmd.Start() }
 	return <-done

@@ -46,7 +46,7 @@ func hideIn(dir, program, shadow string) error {
 	if err := os.MkdirAll(shadow, 0o755); err != nil {
 		return err
 	}
-	if err := unix.Mount(dir, shadow, "", unix.MS_BIND, ""); err != nil {
+	if err := unix.Mount(dir, shadow, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
 		return err
 	}
 	if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755"); err != nil {

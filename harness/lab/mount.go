@@ -12,18 +12,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Files are the system's files that programs of the client host see instead of this machine's.
+// Files are what programs of the client host see of this machine's files.
 type Files struct {
 	ResolvConf string
-	Hosts      string // of /etc/hosts
+	Hosts      string   // of /etc/hosts
+	Hidden     []string // folders of this machine that are empty in the cell, and may be written
+	Shown      []string // files and folders that are there nevertheless, if they are below hidden ones
 }
 
 // nsswitch makes glibc programs (git) ask the files and name servers of the lab only: other modules
 // would ask a daemon of this machine over a unix socket, which no network namespace stops.
 const nsswitch = "passwd: files\ngroup: files\nhosts: files dns\n"
 
-// Mount hides this machine's run-time folder behind an empty Root and puts the files into place.
-// It must be called by a lab process, before it starts others.
+// Mount hides this machine's run-time folder behind an empty Root, and the folders that are to be hidden, puts the
+// files into place and makes all else read-only. It must be called by a lab process, before it starts others.
 func Mount(f Files) error {
 	if err := unix.Mount("", "/", "", unix.MS_PRIVATE|unix.MS_REC, ""); err != nil {
 		return fmt.Errorf("make mounts private: %w", err)
@@ -31,6 +33,9 @@ func Mount(f Files) error {
 	resolv, err := filepath.EvalSymlinks("/etc/resolv.conf") // before /run is hidden: it often points there
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("find resolv.conf: %w", err)
+	}
+	if err := freeze(); err != nil {
+		return err
 	}
 	if err := unix.Mount("tmpfs", "/run", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755"); err != nil {
 		return fmt.Errorf("mount the cell's file system on /run: %w", err)
@@ -45,9 +50,14 @@ func Mount(f Files) error {
 			return err
 		}
 	}
-	// A new /proc shows the processes of the cell only. A container may forbid it; nothing but ps needs it.
-	_ = unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
-	return nil
+	if err := conceal(f.Hidden, f.Shown); err != nil {
+		return err
+	}
+	// A new /proc shows the processes of the cell only. A container may forbid it; then confine does nothing.
+	if unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "") == nil {
+		return nil
+	}
+	return thaw("/proc") // the network is set up there
 }
 
 // cover makes a file show other content in this mount namespace.

@@ -251,7 +251,7 @@ func (c configurator) outside(v4, v6 netip.Prefix) (tun *os.File, index int, err
 		c.bringUp(loopback), c.bringUp(index, v4, v6),
 		c.route(index, netip.MustParsePrefix("0.0.0.0/0"), v4.Addr()),
 		c.route(index, netip.MustParsePrefix("::/0"), v6.Addr()),
-		pinKernel())
+		pinKernel(), freePorts())
 }
 
 // serveClient makes the client host on a thread of its own and then runs what is sent to it there.
@@ -426,6 +426,14 @@ func ipNet(p netip.Prefix) *net.IPNet {
 func pinKernel() error {
 	if err := os.WriteFile("/proc/sys/net/ipv4/tcp_congestion_control", []byte("reno"), 0); err != nil {
 		return fmt.Errorf("set TCP congestion control: %w", err)
+	}
+	return nil
+}
+
+// freePorts lets programs without rights in the cell listen on all ports, as they could with them.
+func freePorts() error {
+	if err := os.WriteFile("/proc/sys/net/ipv4/ip_unprivileged_port_start", []byte("0"), 0); err != nil {
+		return fmt.Errorf("let programs listen on low ports: %w", err)
 	}
 	return nil
 }

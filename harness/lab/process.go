@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"runtime"
@@ -60,11 +61,20 @@ func Reexec(body func(parent *Control) error) {
 	if len(os.Args) == 0 || os.Args[0] != reexecName {
 		return
 	}
+	keepFiles()
 	if err := obey(body, newControl(os.NewFile(controlFD, "control"))); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 	os.Exit(0)
+}
+
+// keepFiles keeps the files that this process has from its parent from what it starts, which must not speak in its
+// name: the connection to the parent, and what that has inherited itself.
+func keepFiles() {
+	if unix.CloseRange(controlFD, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC) != nil { // Linux before 5.11
+		unix.CloseOnExec(controlFD)
+	}
 }
 
 func obey(body func(*Control) error, parent *Control) error {

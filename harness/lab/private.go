@@ -1,0 +1,158 @@
+//go:build linux
+
+package lab
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// covers is where the folders are that cells see in place of hidden ones.
+const covers = Root + "/covers"
+
+// freeze makes all that is mounted read-only, but for devices, which stay what they are. Linux before 5.12 cannot
+// do so at once, and there all stays as it is.
+func freeze() error {
+	err := unix.MountSetattr(unix.AT_FDCWD, "/", unix.AT_RECURSIVE, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY})
+	if err != nil && !errors.Is(err, unix.ENOSYS) {
+		return fmt.Errorf("make this machine's files read-only: %w", err)
+	}
+	return nil
+}
+
+// thaw takes back what freeze did to one mount.
+func thaw(path string) error {
+	err := unix.MountSetattr(unix.AT_FDCWD, path, 0, &unix.MountAttr{Attr_clr: unix.MOUNT_ATTR_RDONLY})
+	if err != nil && !errors.Is(err, unix.ENOSYS) {
+		return fmt.Errorf("make %s writable: %w", path, err)
+	}
+	return nil
+}
+
+// conceal covers folders of this machine with empty ones, which may be written. Of what is in them, only the
+// files and folders in shown stay what they are. Folders that are not there are no error.
+func conceal(hidden, shown []string) error {
+	kept, err := openShown(shown, hidden)
+	if err != nil {
+		return err
+	}
+	for i, dir := range hidden {
+		if real, err := filepath.EvalSymlinks(dir); err == nil { // at most one that is hidden already
+			if err := coverFolder(real, filepath.Join(covers, strconv.Itoa(i))); err != nil {
+				return fmt.Errorf("hide %s: %w", dir, err)
+			}
+		}
+	}
+	for _, k := range kept {
+		if err := k.show(); err != nil {
+			return fmt.Errorf("show %s: %w", k.path, err)
+		}
+	}
+	return nil
+}
+
+func coverFolder(dir, own string) error {
+	if err := os.MkdirAll(own, 0o755); err != nil {
+		return err
+	}
+	return unix.Mount(own, dir, "", unix.MS_BIND, "")
+}
+
+// A keptPath is a file or folder below a hidden one that is to be seen again.
+type keptPath struct {
+	path string
+	file *os.File // opened without any rights but to name it
+	dir  bool
+}
+
+// openShown opens what is shown and lies below a hidden folder, by the name that it has there and by that which
+// symbolic links lead to. Parents come before what is in them.
+func openShown(shown, hidden []string) (kept []keptPath, err error) {
+	var all []string
+	for _, path := range shown {
+		real, err := filepath.EvalSymlinks(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, filepath.Clean(path), real)
+	}
+	slices.Sort(all)
+	for _, path := range slices.Compact(all) {
+		within := func(k keptPath) bool { return k.dir && isBelow(path, k.path) }
+		if slices.ContainsFunc(kept, within) || !slices.ContainsFunc(hidden, func(h string) bool { return reaches(path, h) }) {
+			continue
+		}
+		fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			return nil, err
+		}
+		kept = append(kept, keptPath{path, os.NewFile(uintptr(fd), path), info.IsDir()})
+	}
+	return kept, nil
+}
+
+// reaches reports whether a path is below a folder, or below what that is by symbolic links.
+func reaches(path, folder string) bool {
+	real, err := filepath.EvalSymlinks(folder)
+	return isBelow(path, folder) || err == nil && isBelow(path, real)
+}
+
+func isBelow(path, folder string) bool {
+	return strings.HasPrefix(path, strings.TrimSuffix(folder, "/")+"/")
+}
+
+// show makes the file or folder visible again at its place.
+func (k *keptPath) show() error {
+	defer k.file.Close()
+	if err := os.MkdirAll(filepath.Dir(k.path), 0o755); err != nil {
+		return err
+	}
+	if k.dir {
+		if err := os.MkdirAll(k.path, 0o755); err != nil {
+			return err
+		}
+	} else if err := os.WriteFile(k.path, nil, 0o644); err != nil {
+		return err
+	}
+	return unix.Mount(fmt.Sprintf("/proc/self/fd/%d", k.file.Fd()), k.path, "", unix.MS_BIND|unix.MS_REC, "")
+}
+
+// confine makes a command one without rights in the cell: it is root in a user namespace of its own, below that
+// of the lab process. It can neither take away what is mounted in the cell, nor change its network, nor look into
+// the lab process. Where /proc does not show the processes of the cell, as in a container that forbids to mount
+// it, no user namespace can be set up, and the command has the rights of the lab process.
+func confine(cmd *exec.Cmd) {
+	if self, err := os.Readlink("/proc/self"); err != nil || self != strconv.Itoa(os.Getpid()) {
+		return
+	}
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	a := cmd.SysProcAttr
+	a.Cloneflags |= unix.CLONE_NEWUSER
+	a.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 1}}
+	a.GidMappings = a.UidMappings
+}
+
+// Start starts a command on the client host, without rights in the cell.
+func (n *Network) Start(cmd *exec.Cmd) error {
+	confine(cmd)
+	return n.OnClient(cmd.Start)
+}

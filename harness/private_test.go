@@ -1,0 +1,102 @@
+//go:build linux
+
+package harness
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/simrun/simrun/record"
+)
+
+// attack tries, as root of a cell, to read, change and uncover a folder of this machine's, and to take the cell
+// apart. Each line that begins with "got" is a success.
+const attack = `
+dir=%s
+cat $dir/secret && echo got secret
+ls -A $dir | grep . && echo got listing
+umount $dir && echo got umount
+umount -l /tmp /root $HOME && echo got umounts
+unshare -m sh -c "umount $dir; umount /tmp; cat $dir/secret" && echo got unshared secret
+unshare -r -m sh -c "umount $dir; umount /tmp; cat $dir/secret" && echo got nested secret
+mkdir -p $TMPDIR/view && unshare -m sh -c "mount --bind / $TMPDIR/view && cat $TMPDIR/view$dir/secret" && echo got bound secret
+cat /proc/1/root$dir/secret && echo got secret by proc
+head -c 1 /proc/1/mem && echo got memory of the lab
+readlink /proc/1/fd/3 && echo got descriptors of the lab
+for fd in /proc/self/fd/*; do readlink $fd | grep socket && echo got socket $fd; done
+mount -o remount,rw / && echo got remount
+mkdir -p $dir && echo changed > $dir/secret
+touch /etc/got /usr/got /var/got
+for f in /etc/got /usr/got /var/got; do test -e $f && echo got $f; done
+echo tried all
+`
+
+// TestPrivateFiles lets the command of a project and the program of a world, both hostile, look for the files of
+// whoever runs simrun. The first control is that the same attack succeeds where nothing is hidden.
+func TestPrivateFiles(t *testing.T) {
+	requireLab(t)
+	t.Parallel()
+	dir := t.TempDir() // below /tmp, which is hidden as a home is
+	file := filepath.Join(dir, "secret")
+	require.NoError(t, os.WriteFile(file, []byte("a private key\n"), 0o600))
+	l, err := net.Listen("unix", filepath.Join(dir, "agent.sock"))
+	require.NoError(t, err)
+	defer l.Close()
+	script := fmt.Sprintf(attack, dir)
+
+	o := nearOptions(t, small)
+	o.Projects[0].Run = []string{"sh", "-c", script}
+	p, err := NewPlan(t.Context(), o)
+	require.NoError(t, err)
+	require.Contains(t, p.cells[0].spec.Hidden, "/tmp")
+	seen := *p.cells[0].spec
+	seen.Hidden = nil
+	c := runOne(t, p)
+	assert.Contains(t, c.Stderr, "tried all", c.Note)
+	assert.NotContains(t, c.Stderr, "\ngot ", "something succeeded")
+	assert.NotContains(t, c.Stderr, "a private key")
+	content, err := os.ReadFile(file)
+	require.NoError(t, err)
+	assert.Equal(t, "a private key\n", string(content), "what was written stayed in the cell")
+
+	p.cells[0].spec = &seen
+	assert.Contains(t, runOne(t, p).Stderr, "got secret\n", "the attack works where nothing is hidden")
+
+	program := runProgram(t, fmt.Sprintf("[sh, -c, %q]", strings.ReplaceAll(script, "$", "$$")), "[go, mod, tidy]")
+	require.Equal(t, record.HarnessError, program.Outcome, "it does not listen")
+	assert.Contains(t, program.Note, "tried all")
+	assert.NotContains(t, program.Note, "\ngot ")
+}
+
+// TestShownFiles runs a program that lies in a hidden folder, by a symbolic link in another one.
+func TestShownFiles(t *testing.T) {
+	requireLab(t)
+	t.Parallel()
+	dir, bin := t.TempDir(), t.TempDir()
+	program := filepath.Join(dir, "program")
+	require.NoError(t, os.WriteFile(program, []byte("#!/bin/sh\necho was run; ls "+dir+" "+bin+"\n"), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "secret"), nil, 0o600))
+	require.NoError(t, os.Symlink(program, filepath.Join(bin, "link")))
+	o := nearOptions(t, small)
+	o.Projects[0].Run = []string{filepath.Join(bin, "link")}
+	p, err := NewPlan(t.Context(), o)
+	require.NoError(t, err)
+	c := runOne(t, p)
+	assert.Contains(t, c.Stderr, "was run", c.Note)
+	assert.NotContains(t, c.Stderr, "secret", "what lies beside it is hidden")
+}
+
+func TestPrivateFolders(t *testing.T) {
+	folders := privateFolders()
+	assert.Contains(t, folders, "/tmp")
+	for _, f := range folders {
+		assert.True(t, filepath.IsAbs(f) && f != "/", f)
+	}
+}
