@@ -69,9 +69,28 @@ func foundSlowly(r record.Request) bool {
 }
 
 func classifyText(text string) string {
+	text = unwrap(text)
 	for _, m := range messages(text) {
 		if r := decide(m); r != nil {
 			return r.class
+		}
+	}
+	return classifyWrapped(text)
+}
+
+// classifyWrapped is for a text that was broken into lines where the go command did not: between words, or anywhere.
+func classifyWrapped(text string) string {
+	var lines []string
+	for line := range strings.Lines(text) {
+		if !traceLine().MatchString(line) {
+			lines = append(lines, strings.TrimSpace(line))
+		}
+	}
+	for _, between := range []string{" ", ""} {
+		for _, m := range messages(strings.Join(lines, between)) {
+			if r := decide(m); r != nil {
+				return r.class
+			}
 		}
 	}
 	return Unclassified
@@ -100,16 +119,17 @@ type message struct {
 }
 
 var (
-	quotedResponse = lazy(`(?m)^\s*(?:server response:|not found: )`)
-	traceLine      = lazy(`^# get `)
-	buildTime      = lazy(`(?m)^(?:#\d+ )?\d+\.\d+ `) // what docker build puts before each line
+	quotedResponse = lazy(`(?m)\bserver response:|(?:^\s*|")not found: `)
+	traceLine      = lazy(`(?:^|\s|")# get \S+://`)
+	ownFiles       = lazy(`missing go\.sum entry|no required module provides package`)
+	newError       = lazy(`^(?:go(?: \w+)*: |go get )`)
+	continuation   = lazy(`^(?:downloaded|go\.sum|\$go-sumdb|server response|):|^h1:`)
 )
 
-// messages cuts text into its messages. Those of the -x trace come last: a request that failed there may
-// have been made good by another.
+// messages cuts text into its messages. Last come what go.mod and go.sum lack, as what was done about that may have
+// failed in its turn, and lines of the -x trace: a request that failed there may have been made good by another.
 func messages(text string) []message {
-	text = buildTime().ReplaceAllString(text, "")
-	var errors, traces []message
+	var errors, lacks, traces []message
 	for _, block := range blocks(text) {
 		if traceLine().MatchString(block) {
 			traces = append(traces, message{trace: block})
@@ -119,22 +139,39 @@ func messages(text string) []message {
 		if at := quotedResponse().FindStringIndex(block); at != nil {
 			m.text, m.response = block[:at[0]], block[at[0]:]
 		}
+		if ownFiles().MatchString(m.text) {
+			lacks = append(lacks, m)
+			continue
+		}
 		errors = append(errors, m)
 	}
-	return append(errors, traces...)
+	return slices.Concat(errors, lacks, traces)
 }
 
-// blocks returns the lines of text, each together with the indented lines below it.
+// blocks returns the lines of text, each together with the lines below it that tell more of the same error.
 func blocks(text string) []string {
 	var all []string
 	for line := range strings.Lines(text) {
-		if indented := strings.HasPrefix(line, "\t") || strings.HasPrefix(line, " "); indented && len(all) > 0 {
+		if len(all) > 0 && continues(all[len(all)-1], line) {
 			all[len(all)-1] += line
 			continue
 		}
 		all = append(all, line)
 	}
 	return all
+}
+
+// continues reports whether line goes on with the error of block: it is indented, or was until somebody pasted it
+// elsewhere.
+func continues(block, line string) bool {
+	bare := strings.TrimLeft(line, " \t")
+	switch {
+	case newError().MatchString(bare), traceLine().MatchString(block), traceLine().MatchString(line):
+		return false
+	case bare != line:
+		return true
+	}
+	return strings.HasSuffix(strings.TrimRight(block, " \t\n"), ":") || continuation().MatchString(line)
 }
 
 // The names that rules know hosts by.

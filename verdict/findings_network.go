@@ -13,7 +13,7 @@ import (
 
 // parties say by the beginning of a class who has to act. The first that fits holds.
 var parties = []struct{ party, classes string }{
-	{"your settings", "toolchain- go-variable- file-proxy- network-disabled govcs- goproxy- creds- disabled- env- sumdb-config vcs-tool git-too-old redirect-insecure"},
+	{"your settings", "toolchain- go-variable- file-proxy- network-disabled govcs- goproxy- creds- disabled- env- sumdb-config vcs-tool git-too-old redirect-insecure module-files"},
 	{"your machine", "cache-"},
 	{"your forward proxy", "fwdproxy-"},
 	{"your name server", "dns-"},

@@ -21,6 +21,7 @@ var remedies = map[string]string{
 	"goproxy-invalid-url":   "Correct the URL in GOPROXY; it needs a scheme such as https://.",
 	"goproxy-off":           "Add direct or a proxy to GOPROXY: off forbids every download.",
 	"govcs-forbidden":       "Have GOVCS allow the tool for these paths, or use a module proxy alone.",
+	"module-files-outdated": "Run go mod tidy, and go mod vendor where there is a vendor directory: this command may not change go.mod, go.sum or vendor.",
 	"network-disabled":      "Take cmdgonetlimit out of GODEBUG.",
 	"sumdb-config-invalid":  "Unset GOSUMDB, or give the key along with the name of a database that Go does not know.",
 	"toolchain-sumdb-off":   "Leave GOSUMDB on and exclude private modules with GOPRIVATE, or install the toolchain beforehand.",
@@ -30,6 +31,7 @@ var remedies = map[string]string{
 	"cache-lock-unsupported": "Move GOMODCACHE to a local disk.",
 	"cache-permission":       "Make GOMODCACHE writable for the user who runs the go command.",
 	"cache-rename-denied":    "Keep virus scanners and other processes away from GOMODCACHE.",
+	"cache-unset":            "Set HOME, or GOPATH and GOCACHE, to absolute paths: the go command has no place for what it downloads.",
 
 	"fwdproxy-auth-required":   "Put a user name and password into the proxy URL, for git as well.",
 	"fwdproxy-cgi":             "Unset REQUEST_METHOD: with it, the go command takes itself for a CGI script and does not believe HTTP_PROXY.",
@@ -130,7 +132,7 @@ var remedies = map[string]string{
 	"redirect-insecure":         "Have the proxy redirect to https.",
 	"redirect-loop":             "Give the gateway the credentials that it redirects for.",
 
-	"go-mod-invalid":       "Have the proxy repaired, then run go clean -modcache: the bad file stays in the cache.",
+	"go-mod-invalid":       "Correct the file that the error names, or use the Go that knows its form; if a proxy sent it, have that repaired and run go clean -modcache.",
 	"module-path-mismatch": "Correct the path, or use a replace directive.",
 	"module-too-large":     "Leave large files out of the module.",
 	"proxy-bad-json":       "Log in to the captive portal or gateway, or correct the URL.",
