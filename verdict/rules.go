@@ -151,7 +151,7 @@ var stages = []stage{
 		rules: []rule{
 			is("vcs-tool-missing", `exec: "?(?:git|hg|svn|bzr|fossil|ssh)\b.*(?:executable file not found|file does not exist|no such file)|missing (?:Git|Mercurial|Subversion|Bazaar|Fossil) command|(?:git|hg|svn|bzr|ssh): (?:command )?not found|cannot run ssh|fork/exec \S*\b(?:git|hg|svn|bzr)\S*: |remote helper for 'https|'remote-https' is not a git command|xcrun: error|Xcode license`),
 			is("git-too-old", `usage: git|unknown (?:option|switch)|expected shallow list`),
-			is("git-rate-limited", `(?i)rate limit|too many requests|abuse detection`),
+			is("git-rate-limited", `(?i)rate limit|abuse detection`),
 			is("ssh-host-key", `Host key verification failed|REMOTE HOST IDENTIFICATION HAS CHANGED|can't be established|No \S+ host key is known`),
 			is("git-auth-required", `(?i)could not read (?:username|password|passphrase)|terminal prompts disabled|authentication failed|permission denied \(|permission denied, please|permission to \S+ denied|HTTP Basic: access denied|invalid username or|invalid credentials|bad credentials|password authentication was removed|logon failed|read askpass|not allowed to (?:download|access|upload)|access to repository not granted|SAML SSO|requested URL returned error: 401|HTTP code = 401|abort: (?:http )?authorization (?:required|failed)`),
 			is("git-repo-not-found", `(?i)repository not found|repository '.*' not found|not a git repository|is this a git repository|does not appear to be a git repository|could not be found|repository (?:\S+ )?does not exist|does not exist or you do not have permission|not exported|remote: not found|unavailable due to|repository .*has been disabled|abort: HTTP Error 404|URL '.*' doesn't exist|not a branch`),
