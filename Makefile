@@ -25,26 +25,23 @@ help:
 	@echo 'make sample  run the whole library, and write docs/sample/report.html and its screenshot'
 	@echo 'make fuzz    each fuzz test for FUZZTIME ($(FUZZTIME))'
 	@echo 'make cover   test coverage by function, and cover.html'
-	@echo 'make release build dist/: binaries for Linux on amd64 and arm64, and their checksums'
+	@echo 'make release build dist/: archives for Linux and macOS on amd64 and arm64, and their checksums'
 	@echo 'make clean   remove what the other targets made'
 
 .PHONY: build
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -o simrun ./cmd/simrun
 
-# The same source and Go release give the same bytes, on any machine.
 VERSION ?= $(shell git describe --tags --always --dirty)
 .PHONY: release
 release:
-	rm -rf dist && mkdir dist
-	for arch in amd64 arm64; do \
-		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build -trimpath -ldflags='-s -w' -o dist/simrun-$(VERSION)-linux-$$arch ./cmd/simrun || exit 1; \
-	done
-	cd dist && sha256sum simrun-* >SHA256SUMS
+	rm -rf dist
+	GO='$(GO)' .ci/release '$(VERSION)' dist
 
 .PHONY: test
 test: lint
 	$(GO) test -race -timeout=$(TIMEOUT) ./...
+	cd docs/examples && $(GO) test ./...
 
 # Takes root, and Debian's packages; see .ci/engine.
 .PHONY: test-containers
@@ -57,6 +54,7 @@ lint:
 	@files=$$(gofmt -l .); if [ -n "$$files" ]; then echo "run gofmt -w on:"; echo "$$files"; exit 1; fi
 	$(GO) vet ./...
 	GOOS=darwin GOARCH=arm64 $(GO) vet ./...
+	cd docs/examples && $(GO) vet ./...
 	$(STATICCHECK) ./...
 	$(ACTIONLINT) .github/workflows/*.yml docs/examples/github-*.yml
 
