@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/mod/module"
 	"golang.org/x/mod/semver"
+	modzip "golang.org/x/mod/zip"
 
 	"github.com/simrun/simrun/scenarios"
 )
@@ -263,6 +264,9 @@ func rewriteZip(data []byte, edit func(name string, content []byte) (string, []b
 	if err != nil {
 		return nil, fmt.Errorf("read the true zip file: %w", err)
 	}
+	if err := CheckZip(in.File); err != nil {
+		return nil, err
+	}
 	var buffer bytes.Buffer
 	out := zip.NewWriter(&buffer)
 	for _, file := range in.File {
@@ -274,6 +278,19 @@ func rewriteZip(data []byte, edit func(name string, content []byte) (string, []b
 		return nil, err
 	}
 	return buffer.Bytes(), nil
+}
+
+// CheckZip returns an error if the files of an archive take more room, in bytes, than those of a module may:
+// MaxZipFile in golang.org/x/mod/zip. Package archive/zip gives no file more than what it says here.
+func CheckZip(files []*zip.File) error {
+	left := uint64(modzip.MaxZipFile)
+	for _, f := range files {
+		if f.UncompressedSize64 > left {
+			return fmt.Errorf("the zip file unpacks to more than %d bytes", modzip.MaxZipFile)
+		}
+		left -= f.UncompressedSize64
+	}
+	return nil
 }
 
 func copyFile(out *zip.Writer, file *zip.File, edit func(name string, content []byte) (string, []byte)) error {

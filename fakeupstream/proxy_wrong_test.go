@@ -171,3 +171,17 @@ func TestCachingProxy(t *testing.T) {
 	assert.Equal(t, 502, status)
 	assert.Contains(t, body, "cannot fetch /m.test/!mod/@v/v1.10.0.mod")
 }
+
+// A zip file of a user's own module cache may be a bomb. None is unpacked to be changed.
+func TestCheckZip(t *testing.T) {
+	of := func(sizes ...uint64) (files []*zip.File) {
+		for _, size := range sizes {
+			files = append(files, &zip.File{FileHeader: zip.FileHeader{UncompressedSize64: size}})
+		}
+		return files
+	}
+	const most = modzip.MaxZipFile
+	require.NoError(t, fakeupstream.CheckZip(of(most/2, most/2)))
+	require.ErrorContains(t, fakeupstream.CheckZip(of(most/2, most/2, 1)), "unpacks to more than")
+	require.Error(t, fakeupstream.CheckZip(of(1<<63, 1<<63)), "their sum is 0 in 64 bits")
+}

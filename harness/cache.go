@@ -221,6 +221,9 @@ func tamper(name string) (err error) {
 		return err
 	}
 	defer old.Close()
+	if err := fakeupstream.CheckZip(old.File); err != nil {
+		return err
+	}
 	changed, err := os.Create(name + ".changed")
 	if err != nil {
 		return err

@@ -3,6 +3,8 @@
 package harness
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"net/url"
 	"os"
@@ -31,7 +33,9 @@ func newCapture(dir string, k record.Key) (*captureFile, error) {
 		return nil, nil
 	}
 	name := captureName(k)
-	file, err := os.Create(filepath.Join(dir, name+partial))
+	at := filepath.Join(dir, name+partial)
+	_ = os.Remove(at) // what an interrupted run left, or a link that somebody has laid
+	file, err := os.OpenFile(at, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
 		return nil, fmt.Errorf("keep the client's packets: %w", err)
 	}
@@ -44,8 +48,16 @@ func captureName(k record.Key) string {
 	for i, p := range parts {
 		parts[i] = strings.ReplaceAll(url.PathEscape(p), "+", "%2B")
 	}
-	return strings.Join(parts, "+") + ".pcapng"
+	name := strings.Join(parts, "+")
+	if len(name) > longestName {
+		sum := sha256.Sum256([]byte(name))
+		name = name[:longestName-2*len(sum)-1] + "+" + hex.EncodeToString(sum[:])
+	}
+	return name + ".pcapng"
 }
+
+// longestName is how long the name of a capture may be, in bytes, that file systems take with the ends that it gets.
+const longestName = 230
 
 // descriptor returns what the lab process gets. A nil f has none.
 func (f *captureFile) descriptor() *os.File {

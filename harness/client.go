@@ -192,6 +192,10 @@ func projectOf(i int) string {
 // copyProject copies the files of a module that the go command looks at: not version control, not nested
 // modules, not vendored packages of other tools.
 func copyProject(from, to string) error {
+	from, err := filepath.EvalSymlinks(from)
+	if err != nil {
+		return err
+	}
 	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err

@@ -53,6 +53,9 @@ func NewPlan(ctx context.Context, o Options) (*Plan, error) {
 	if o.Timeout == 0 {
 		o.Timeout = DefaultTimeout
 	}
+	if err := checkSize(&o); err != nil {
+		return nil, err
+	}
 	p := &Plan{options: o, header: header(o), secrets: newRedactor(&o)}
 	stages := newStages(&o)
 	for _, s := range o.Scenarios {
@@ -75,6 +78,19 @@ func NewPlan(ctx context.Context, o Options) (*Plan, error) {
 	p.cut()
 	p.header = p.secrets.run(p.header)
 	return p, nil
+}
+
+// maxCells bounds the cells of a run: each takes some memory before it starts.
+const maxCells = 1_000_000
+
+// checkSize refuses runs that would take this machine's memory before the first cell starts.
+func checkSize(o *Options) error {
+	cells := float64(len(o.Scenarios)) * float64(len(o.Projects)) * float64(len(o.Configs)) * float64(len(o.Go)) * float64(o.Repeat)
+	if cells <= maxCells {
+		return nil
+	}
+	return wrongInput("%d scenarios, %d projects, %d configs, %d Go releases and %d repetitions are %.0f cells, and a run has at most %d: choose some with --scenario and --config, or repeat less",
+		len(o.Scenarios), len(o.Projects), len(o.Configs), len(o.Go), o.Repeat, cells, maxCells)
 }
 
 // header describes the run.

@@ -12,8 +12,10 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/simrun/simrun/record"
+	"github.com/simrun/simrun/scenarios"
 )
 
 // attack tries, as root of a cell, to read, change and uncover a folder of this machine's, and to take the cell
@@ -99,4 +101,53 @@ func TestPrivateFolders(t *testing.T) {
 	for _, f := range folders {
 		assert.True(t, filepath.IsAbs(f) && f != "/", f)
 	}
+}
+
+// What lies in a project by a link is not copied, but the project may be one itself.
+func TestCopyProjectLeavesLinksOut(t *testing.T) {
+	dir, outside := t.TempDir(), t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(outside, "key"), []byte("private"), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "go.mod"), []byte("module m\n"), 0o644))
+	require.NoError(t, os.Symlink(outside, filepath.Join(dir, "folder")))
+	require.NoError(t, os.Symlink(filepath.Join(outside, "key"), filepath.Join(dir, "key.go")))
+	require.NoError(t, unix.Mkfifo(filepath.Join(dir, "pipe.go"), 0o600))
+	link := filepath.Join(outside, "project")
+	require.NoError(t, os.Symlink(dir, link))
+	for _, from := range []string{dir, link} {
+		to := filepath.Join(t.TempDir(), "copy")
+		require.NoError(t, copyProject(from, to))
+		entries, err := os.ReadDir(to)
+		require.NoError(t, err)
+		require.Len(t, entries, 1, from)
+		assert.Equal(t, "go.mod", entries[0].Name())
+	}
+}
+
+// The name of a capture is a file's, whatever the names in its key are.
+func TestCaptureNames(t *testing.T) {
+	long := strings.Repeat("long-", 60)
+	names := map[string]bool{}
+	for _, k := range []record.Key{
+		{Scenario: "../../etc/passwd", Config: "a/b", Project: "c\x00d", Go: "..", Rep: 1}, {Scenario: ".."}, {Scenario: "a+b"}, {Scenario: "a", Config: "b"},
+		{Scenario: long}, {Scenario: long, Config: "a"}, {Scenario: long + "+a"}, {Scenario: "\n\x1b"},
+	} {
+		name := captureName(k)
+		assert.True(t, filepath.IsLocal(name) && filepath.Base(name) == name, "%q", name)
+		assert.LessOrEqual(t, len(name)+len(partial), 255, "%q", name)
+		assert.NotRegexp(t, `[\x00-\x1f]`, name)
+		assert.False(t, names[name], "%q is there twice", name)
+		names[name] = true
+	}
+}
+
+// More cells than memory has room for are refused before anything is made.
+func TestTooManyCells(t *testing.T) {
+	o := Options{Scenarios: make([]*scenarios.Scenario, 1000), Projects: make([]*scenarios.Project, 1), Configs: make([]*scenarios.Config, 1001), Go: make([]*Go, 1)}
+	_, err := NewPlan(t.Context(), o)
+	var wrong *InputError
+	require.ErrorAs(t, err, &wrong)
+	assert.ErrorContains(t, err, "are 1001000 cells, and a run has at most 1000000")
+	o.Configs, o.Repeat = o.Configs[:1], 1<<62
+	_, err = NewPlan(t.Context(), o)
+	require.ErrorAs(t, err, &wrong)
 }

@@ -138,7 +138,7 @@ func checkShard(first, p *Results, partial bool) error {
 	s, of := p.Run.Shard, first.Run.Shard
 	switch {
 	case s == nil || of == nil:
-		return fmt.Errorf("the run of %s is not a shard: it was made without --shard", p.Run.Started)
+		return fmt.Errorf("the run of %q is not a shard: it was made without --shard", p.Run.Started)
 	case s.Of != of.Of || s.Cells != of.Cells:
 		return fmt.Errorf("shards %s of %d cells and %s of %d cells are of different runs", of, of.Cells, s, s.Cells)
 	case len(p.Cells) < p.Run.Cells && !partial:

@@ -39,7 +39,7 @@ func (e *LoadError) Error() string {
 
 // String returns "file:line:column: message", and below it the line with a caret under the place.
 func (p Problem) String() string {
-	head := fmt.Sprintf("%v: %s", p.Pos, p.Message)
+	head := fmt.Sprintf("%s: %s", printable(p.Pos.String()), p.Message)
 	if p.Excerpt == "" {
 		return head
 	}

@@ -168,7 +168,7 @@ func projectFields(p *Project) fields {
 		"name":     set(&p.Name, nameValue).must(),
 		"about":    set(&p.About, textValue),
 		"dir":      set(&p.Dir, textValue),
-		"modules":  setMapping(&p.Modules, "modules", modulesFields, nil),
+		"modules":  setMapping(&p.Modules, "modules", modulesFields, checkModules),
 		"run":      setList(&p.Run, "run", textValue),
 		"parallel": set(&p.Parallel, whole("commands at once", 1, 16)),
 	}
@@ -189,6 +189,29 @@ func modulesFields(m *Modules) fields {
 		"toolchain": set(&m.Toolchain, toolchainValue),
 	}
 }
+
+// Limits on the modules of a project, all versions of all of them together. Each number in a file is harmless; what
+// they come to need not be.
+const (
+	maxVersions = 100_000
+	maxZips     = Size(16 << 30)
+)
+
+func checkModules(d *decoder, m *Modules, at Position) {
+	versions := (m.Public + m.Private) * m.Versions
+	switch {
+	case versions > maxVersions:
+		d.failf(at, "%d modules with %d versions each are %d to generate; at most %d", m.Public+m.Private, m.Versions, versions, maxVersions)
+	case m.ZipSize > maxModuleZip:
+		d.failf(at, "`zip-size:` is %v; a module of Go's has at most %v, and some are half as large again", m.ZipSize, maxModuleZip)
+	case Size(versions)*m.ZipSize > maxZips:
+		d.failf(at, "%d zip files of %v are %v to generate; at most %v", versions, m.ZipSize, Size(versions)*m.ZipSize, maxZips)
+	}
+}
+
+// maxModuleZip is the largest mean size of zip files with which none is larger than the go command takes:
+// MaxZipFile in golang.org/x/mod/zip.
+const maxModuleZip = Size(250 << 20)
 
 func parseText(s string) (string, error) {
 	if strings.ContainsRune(s, 0) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -119,6 +120,10 @@ func (d *decoder) pacFile(p *PAC, n ast.Node) bool {
 	}
 	if !filepath.IsAbs(name) {
 		name = filepath.Join(filepath.Dir(d.src.name), name)
+	}
+	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
+		d.failf(d.position(n), "%s is not a file with a script", quote(name)) // a pipe would be waited for
+		return false
 	}
 	content, err := readFile(name)
 	if err != nil {

@@ -63,12 +63,19 @@ func (a *app) main(ctx context.Context, args []string) int {
 	}
 	e := blame(err)
 	if e.err != nil {
-		fmt.Fprintf(a.err, "simrun: %s\n", reports.CleanLines(scenarios.Redact(err.Error())))
+		fmt.Fprintf(a.err, "simrun: %s\n", complaint(err))
 	}
 	if e.hint != "" {
 		fmt.Fprintf(a.err, "hint: %s\n", reports.CleanLines(e.hint))
 	}
 	return e.status
+}
+
+// complaint is the text of an error without credentials and without what steers a terminal. What it quotes cannot
+// pretend to be a line of simrun's own.
+func complaint(err error) string {
+	text := reports.CleanLines(scenarios.Redact(err.Error()))
+	return strings.NewReplacer("\nsimrun: ", "\n  simrun: ", "\nhint: ", "\n  hint: ").Replace(text)
 }
 
 // blame gives an error the exit status that says whose it is. One of unknown kind is simrun's own: a user
@@ -164,7 +171,7 @@ func suggest(word string, known []string) string {
 	if !ok {
 		return ""
 	}
-	return fmt.Sprintf("; did you mean %s?", near)
+	return fmt.Sprintf("; did you mean %s?", reports.Clean(near))
 }
 
 // flagError names the nearest flag where there is none of the name given.

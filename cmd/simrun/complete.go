@@ -54,7 +54,7 @@ func (a *app) cellChoices(path string) ([]cobra.Completion, cobra.ShellCompDirec
 	var list []cobra.Completion
 	for i := range run.Cells {
 		c := &run.Cells[i]
-		list = append(list, cobra.CompletionWithDesc(reports.CellName(&run.Run, c.Key), string(c.Outcome)+" "+c.Class))
+		list = append(list, cobra.CompletionWithDesc(cellName(&run.Run, c.Key), reports.Clean(string(c.Outcome)+" "+c.Class)))
 	}
 	return list, cobra.ShellCompDirectiveNoFileComp
 }

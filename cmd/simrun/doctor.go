@@ -58,6 +58,9 @@ with the command that mends it. The check called "lab" is the proof: it makes a
 lab as a run would. The exit status is 3 if nothing can be run.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := in.oneGo("doctor"); err != nil {
+				return err
+			}
 			findings := thisMachine(&in).examine(cmd.Context())
 			return a.printFindings(findings)
 		},

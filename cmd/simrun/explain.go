@@ -76,7 +76,7 @@ func (a *app) explain(o *explainOptions, path, name string) error {
 		return err
 	}
 	if others > 0 {
-		fmt.Fprintf(a.err, "simrun: %s is one of %d repetitions; /2 and so on name the others\n", reports.CellName(&run.Run, cell.Key), others+1)
+		fmt.Fprintf(a.err, "simrun: %s is one of %d repetitions; /2 and so on name the others\n", cellName(&run.Run, cell.Key), others+1)
 	}
 	if o.har != "" || o.pcap != "" {
 		return a.export(o, path, &run.Run, cell)
@@ -97,14 +97,14 @@ func (a *app) export(o *explainOptions, path string, run *record.Run, c *record.
 		if err := copyCapture(path, c, o.pcap); err != nil {
 			return err
 		}
-		fmt.Fprintf(a.out, "%s: the packets of %s, with the keys of its TLS connections\n", o.pcap, reports.CellName(run, c.Key))
+		fmt.Fprintf(a.out, "%s: the packets of %s, with the keys of its TLS connections, and so with the credentials that were sent\n", o.pcap, cellName(run, c.Key))
 	}
 	if o.har != "" {
 		if err := writeFile(o.har, func(w io.Writer) error { return reports.HAR(w, run, c) }); err != nil {
 			return err
 		}
 		fmt.Fprintf(a.out, "%s: %s of %s, without headers and bodies, which are not recorded\n",
-			o.har, count(len(c.Requests), "request"), reports.CellName(run, c.Key))
+			o.har, count(len(c.Requests), "request"), cellName(run, c.Key))
 	}
 	return nil
 }
@@ -118,15 +118,14 @@ func copyCapture(path string, c *record.Cell, to string) error {
 			hint:   "make the run once more with --capture, and with --scenario and --config for this cell alone",
 		}
 	}
-	name := filepath.FromSlash(c.Capture)
-	if !filepath.IsLocal(name) {
+	if !filepath.IsLocal(filepath.FromSlash(c.Capture)) {
 		return wrongInput("the capture %q is not below the folder of the results, where simrun writes it", c.Capture)
 	}
 	dir := path
 	if info, err := os.Stat(path); err == nil && !info.IsDir() {
 		dir = filepath.Dir(path)
 	}
-	from, err := os.Open(filepath.Join(dir, name))
+	from, err := os.OpenInRoot(dir, c.Capture) // nor does a link lead out of it
 	if err != nil {
 		return &statusError{status: statusInput, err: err, hint: "keep the folder captures beside results.jsonl"}
 	}
@@ -197,8 +196,11 @@ func exampleCell(run *record.Results) string {
 	if len(run.Cells) == 0 {
 		return "dead-proxy/cn-comma"
 	}
-	return reports.Clean(reports.CellName(&run.Run, run.Cells[0].Key))
+	return cellName(&run.Run, run.Cells[0].Key)
 }
+
+// cellName names a cell as users type it.
+func cellName(run *record.Run, k record.Key) string { return reports.Clean(reports.CellName(run, k)) }
 
 // noCell says which part of a name the run does not know, and the nearest that it does.
 func noCell(run *record.Results, word string, parts []string) error {

@@ -46,6 +46,14 @@ func (in *input) findGo(ctx context.Context) (*harness.Go, error) {
 	return g, nil
 }
 
+// oneGo refuses several go commands, of which a command would look at one only.
+func (in *input) oneGo(command string) error {
+	if len(in.gos) > 1 {
+		return wrongInput("simrun %s looks at one go command, and --go names %d: %s", command, len(in.gos), strings.Join(in.gos, ", "))
+	}
+	return nil
+}
+
 // findGos looks at all go commands under test. Scenarios are read with the defaults of one of them, so they
 // must not differ.
 func (in *input) findGos(ctx context.Context) ([]*harness.Go, error) {

@@ -58,16 +58,24 @@ func tryWriting(dir string) error {
 // writeReports writes files into a folder, in place of those of the same names.
 func writeReports(dir string, files []reports.File) error {
 	for _, f := range files {
-		if err := writeFile(filepath.Join(dir, f.Name), f.Write); err != nil {
+		name := filepath.Join(dir, f.Name)
+		if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) { // it may be a link to somewhere else
+			return fmt.Errorf("write a report: %w", err)
+		}
+		if err := writeTo(name, os.O_EXCL, f.Write); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// writeFile makes a file anew.
+// writeFile writes a file that the user has named. What is there is replaced.
 func writeFile(name string, write func(io.Writer) error) error {
-	f, err := os.Create(name)
+	return writeTo(name, os.O_TRUNC, write)
+}
+
+func writeTo(name string, flag int, write func(io.Writer) error) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|flag, 0o666)
 	if err != nil {
 		return fmt.Errorf("write a report: %w", err)
 	}

@@ -301,7 +301,7 @@ func explainHint(t *reports.Table, file string) string {
 	if !ok {
 		return ""
 	}
-	return fmt.Sprintf("one cell in full: simrun explain %s %s\n", filepath.Dir(file), reports.Clean(reports.CellName(&t.Run, k)))
+	return fmt.Sprintf("one cell in full: simrun explain %s %s\n", filepath.Dir(file), cellName(&t.Run, k))
 }
 
 // worthALook returns a cell that breaks an expectation, or else one that failed.

@@ -75,6 +75,9 @@ func (a *app) shell(ctx context.Context, o *shellOptions, scenario string, argv 
 
 // harnessOptions finds the one scenario, config and project.
 func (o *shellOptions) harnessOptions(ctx context.Context, scenario string) (harness.Options, error) {
+	if err := o.oneGo("shell"); err != nil {
+		return harness.Options{}, err
+	}
 	options, lib, err := o.input.harnessOptions(ctx, o.from)
 	if err != nil {
 		return options, err

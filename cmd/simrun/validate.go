@@ -28,6 +28,9 @@ func (a *app) validateCommand() *cobra.Command {
 }
 
 func (a *app) validate(ctx context.Context, in *input, paths []string) error {
+	if err := in.oneGo("validate"); err != nil {
+		return err
+	}
 	// Files can be checked where there is no go command: then --var says what it would.
 	g, err := in.findGo(ctx)
 	if err != nil && len(in.gos) > 0 {
