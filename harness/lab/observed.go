@@ -87,7 +87,7 @@ func (n *Network) Lived(e Exchange) (conn int, start, first, end record.Seconds)
 	if e.First.IsZero() {
 		return f.number, start, 0, 0
 	}
-	i := firstSentAfter(f.down, n.sinceEpoch(e.First))
+	i := firstSentAfter(f.down, n.sinceEpoch(e.First)-maxLead) // the link takes so much off the time at which a packet came
 	if i < 0 {
 		return f.number, start, 0, 0
 	}
