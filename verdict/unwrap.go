@@ -28,7 +28,7 @@ var (
 		`(?:ERRO|FATA|WARN|INFO)\[\d+\] `,                                                            // logrus
 		`(?:time=\S+ )?level=\w+ msg="?`,
 	}, "|") + `)`)
-	chatter = lazy(`^go: (?:downloading|finding|extracting) `)
+	chatter = lazy(`^go: (?:(?:downloading|finding|extracting) |.*; switching to go1)`)
 )
 
 // unwrap returns what the go command and git said, of text: without what other programs put before its lines,

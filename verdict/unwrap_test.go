@@ -90,3 +90,47 @@ func TestClassifyLinesThatATerminalBroke(t *testing.T) {
 	}
 	assert.GreaterOrEqual(t, float64(right)/float64(all), 0.95)
 }
+
+// TestClassifyByStage puts what goes wrong on the way to a host into what the go command prints around it, which
+// changed with its releases.
+func TestClassifyByStage(t *testing.T) {
+	for _, l := range linesOf(t, "testdata/network.tsv") {
+		columns := strings.SplitN(l.line, "\t", 3)
+		vanity, sumdb, text := columns[0], columns[1], columns[2]
+		for _, tc := range []struct{ class, before, after string }{
+			{l.class, `go: m.test/lib@v1.0.0: Get "https://a.test/m.test/lib/@v/v1.0.0.mod": `, ""},
+			{l.class, `go get m.test/lib: module m.test/lib: Get https://a.test/m.test/lib/@v/list: `, ""},
+			{l.class, "go: app.test/app imports\n\tm.test/lib tested by\n\tm.test/lib.test imports\n\tm.test/other: " +
+				`m.test/other@v1.0.0: Get "https://a.test/m.test/other/@v/v1.0.0.zip": `, ""},
+			{l.class, `main.go:4:2: m.test/lib@v1.0.0: Get "https://a.test/m.test/lib/@v/v1.0.0.zip": `, "\nmain.go:5:2: too"},
+			{vanity, `package m.test/lib: unrecognized import path "m.test/lib" (https fetch: Get https://m.test/lib?go-get=1: `, ")"},
+			{vanity, `go: m.test/lib@v1.0.0: unrecognized import path "m.test/lib": https fetch: Get "https://m.test/lib?go-get=1": `, ""},
+			{vanity, "Fetching https://m.test/lib?go-get=1\nhttps fetch failed: Get https://m.test/lib?go-get=1: ", ""},
+			{sumdb, `go: m.test/lib@v1.0.0: verifying module: m.test/lib@v1.0.0: Get "https://sum.example/lookup/m.test/lib@v1.0.0": `, ""},
+			{sumdb, `go: m.test/lib@v1.0.0: verifying go.mod: m.test/lib@v1.0.0/go.mod: Get "https://a.test/sumdb/sum.example/tile/8/0/x040/747": `, ""},
+		} {
+			if tc.class == "same" {
+				tc.class = l.class
+			}
+			assert.Equal(t, tc.class, Classify(failed(tc.before+text+tc.after), run), tc.before+text)
+		}
+	}
+}
+
+// TestClassifyWhatGitSays puts what git says into what the go command prints around it.
+func TestClassifyWhatGitSays(t *testing.T) {
+	const command = "git fetch -f origin refs/heads/*:refs/heads/* refs/tags/*:refs/tags/* in /go/pkg/mod/cache/vcs/0123: exit status 128:\n"
+	for _, l := range linesOf(t, "testdata/git.tsv") {
+		indented := "\t" + strings.ReplaceAll(l.line, "\n", "\n\t")
+		for _, text := range []string{
+			l.line,
+			"go: m.test/lib@v1.0.0: invalid version: " + command + indented,
+			"go: app.test/app imports\n\tm.test/lib: reading m.test/lib/go.mod at revision v1.0.0: " + command + indented,
+			"go get m.test/lib: module m.test/lib: " + command + l.line,
+			"# cd .; git clone https://git.test/lib /go/src/m.test/lib\nCloning into '/go/src/m.test/lib'...\n" + l.line +
+				"\npackage m.test/lib: exit status 128",
+		} {
+			assert.Equal(t, l.class, Classify(failed(text), run), text)
+		}
+	}
+}
