@@ -130,7 +130,7 @@ var stages = []stage{
 				`invalid (?:GOTOOLCHAIN|toolchain) ?["g:]`),
 			is("toolchain-local-too-old",
 				`requires [Gg]o (?:>= |v?\d).*(?:\(running|is requested)|module requires Go \d`,
-				`maximum (?:supported )?version is|requires a newer Go`),
+				`maximum (?:supported )?version|requires a newer Go`),
 		},
 	},
 	{

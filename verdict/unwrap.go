@@ -19,7 +19,7 @@ var (
 		`\d+\.\d+ `,                                                                                  // docker build
 		`\[[\w ./:-]+\]:?[ \t]`,                                                                      // [stderr], [   34s], [2/4]
 		`[\w.-]+ +\| `,                                                                               // docker compose
-		`[>|│]+ ?|` + "`+",                                                                           // quoted, or drawn around
+		`[>|]+ ?|[ \t]*│ ?|` + "`+",                                                                  // quoted, or drawn around
 		`(?i:std(?:err|out)): `,                                                                      // bazel
 		`(?:err: )?exit status \d+: (?:stderr: )?`,                                                   // gopls
 		`\d\d[OE][ +]`,                                                                               // GitLab
