@@ -21,6 +21,7 @@ help:
 	@echo 'make clock-check  compare the library on the virtual clock with the real one (CLOCK_FLAGS narrows it)'
 	@echo 'make long-run  run CELLS ($(CELLS)) healthy cells, and see that memory stays flat and nothing is left'
 	@echo 'make kill-run  run the library while its labs are killed at random'
+	@echo 'make shard-check  run the library in one and in five shards, two of them interrupted, and compare'
 	@echo 'make claims  run the cells of docs/claims.md, and write it'
 	@echo 'make sample  run the whole library, and write docs/sample/report.html and its screenshot'
 	@echo 'make fuzz    each fuzz test for FUZZTIME ($(FUZZTIME))'
@@ -78,6 +79,10 @@ long-run:
 .PHONY: kill-run
 kill-run:
 	$(GO) test -count=1 -timeout=2h -run='^TestLabsAreKilled$$' ./harness -kill-run -v
+
+.PHONY: shard-check
+shard-check:
+	$(GO) test -count=1 -timeout=4h -run='^TestLibraryInShards$$' ./cmd/simrun -shard-check -shard-flags='$(SHARD_FLAGS)' -v
 
 .PHONY: claims
 claims:

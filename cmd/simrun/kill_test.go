@@ -51,10 +51,7 @@ func TestRunSurvivesBeingKilled(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "library.yaml"), []byte(killLibrary), 0o666))
 	simrun := func(out string) *exec.Cmd {
-		exe, err := os.Executable()
-		require.NoError(t, err)
-		return &exec.Cmd{Path: exe, Dir: dir, Env: append(os.Environ(), "HOME="+dir, "XDG_CACHE_HOME="+filepath.Join(dir, "cache")),
-			Args: []string{"simrun", "run", "library.yaml", "--repeat", "30", "--quiet", "--out", out, "--resume"}}
+		return program(t, dir, "run", "library.yaml", "--repeat", "30", "--quiet", "--out", out, "--resume")
 	}
 	const kills, cells = 20, 2 * 2 * 30
 	killed := filepath.Join(dir, "killed", resultsName)
@@ -71,6 +68,14 @@ func TestRunSurvivesBeingKilled(t *testing.T) {
 		require.NoError(t, err, "%s", text)
 	}
 	assert.ElementsMatch(t, gist(t, filepath.Join(dir, "calm", resultsName)), gist(t, killed))
+}
+
+// program returns a command that is this simrun, in a folder in which it also has its cache.
+func program(t *testing.T, dir string, args ...string) *exec.Cmd {
+	exe, err := os.Executable()
+	require.NoError(t, err)
+	return &exec.Cmd{Path: exe, Dir: dir, Env: append(os.Environ(), "HOME="+dir, "XDG_CACHE_HOME="+filepath.Join(dir, "cache")),
+		Args: append([]string{"simrun"}, args...)}
 }
 
 // awaitLines waits until a file has so many lines more than now, or as many as it can have.
