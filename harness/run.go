@@ -239,22 +239,29 @@ func processes() []string {
 // readStat reads /proc/PID/stat, see proc_pid_stat(5). CPU is that of the process and of those of its
 // children that it has waited for.
 func readStat(name string) (pid, ppid int, cpu time.Duration, ok bool) {
-	b, err := os.ReadFile(name)
-	if err != nil {
-		return 0, 0, 0, false // it has ended
-	}
-	pidText, rest, _ := strings.Cut(string(b), " ")
-	f := strings.Fields(rest[strings.LastIndexByte(rest, ')')+1:]) // the name may hold anything
-	if len(f) < 15 {
+	pid, f, ok := statFields(name)
+	if !ok {
 		return 0, 0, 0, false
 	}
-	pid, _ = strconv.Atoi(pidText)
 	ppid, _ = strconv.Atoi(f[1])
 	for _, ticks := range f[11:15] { // utime stime cutime cstime
 		n, _ := strconv.ParseInt(ticks, 10, 64)
 		cpu += time.Duration(n) * clockTick
 	}
 	return pid, ppid, cpu, true
+}
+
+// statFields returns the number of a process and the fields of its /proc/PID/stat from the third on, of which there
+// are at least 20; false if it has ended.
+func statFields(name string) (pid int, fields []string, ok bool) {
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return 0, nil, false
+	}
+	text, rest, _ := strings.Cut(string(b), " ")
+	pid, err = strconv.Atoi(text)
+	fields = strings.Fields(rest[strings.LastIndexByte(rest, ')')+1:]) // the second one, the name, may hold anything
+	return pid, fields, err == nil && len(fields) >= 20
 }
 
 // availableMemory returns the bytes that programs can still take, see proc_meminfo(5).

@@ -361,12 +361,11 @@ func ticks(t *testing.T) int64 {
 
 // started returns when a process started, in the same units; 0 if it has ended: see proc_pid_stat(5).
 func started(pid string) int64 {
-	text, _ := os.ReadFile("/proc/" + pid + "/stat")
-	f := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
-	if len(f) < 20 {
+	_, f, ok := statFields("/proc/" + pid + "/stat")
+	if !ok {
 		return 0
 	}
-	at, _ := strconv.ParseInt(f[19], 10, 64) // the 22nd field; the program's name, which may hold anything, is the second
+	at, _ := strconv.ParseInt(f[19], 10, 64) // the 22nd field
 	return at
 }
 

@@ -43,10 +43,7 @@ func TestScript(t *testing.T) {
 			default:
 				return false, fmt.Errorf("unknown condition %q", cond)
 			}
-			if err != nil && os.Getenv("SIMRUN_REQUIRE_LAB") != "" {
-				return false, fmt.Errorf("SIMRUN_REQUIRE_LAB is set: %w", err)
-			}
-			return err == nil, nil
+			return there(err)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"status": status, "await": await},
 		Setup: func(env *testscript.Env) error {
@@ -59,6 +56,15 @@ func TestScript(t *testing.T) {
 			return os.Mkdir(env.Getenv("HOME"), 0o777)
 		},
 	})
+}
+
+// there reports whether a test can have what it needs, which is so if a search for it gave no error. It is an error
+// to lack anything if SIMRUN_REQUIRE_LAB is set: a machine that should test all must not pass by skipping.
+func there(err error) (bool, error) {
+	if err != nil && os.Getenv("SIMRUN_REQUIRE_LAB") != "" {
+		return false, fmt.Errorf("SIMRUN_REQUIRE_LAB is set: %w", err)
+	}
+	return err == nil, nil
 }
 
 // olderGo is a release of Go other than the one that runs the tests.
