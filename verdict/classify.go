@@ -35,6 +35,9 @@ func Classify(cell *record.Cell, run *record.Run) string {
 		if slices.Contains(notFound, class) && slices.ContainsFunc(cell.Requests, foundSlowly) {
 			return slowNotFound
 		}
+		if slices.Contains(cutOffClasses, class) && proxySaidNothing(run, cell) {
+			return "fwdproxy-connection-lost"
+		}
 		return class
 	}
 	return ""

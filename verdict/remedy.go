@@ -35,7 +35,7 @@ var remedies = map[string]string{
 
 	"fwdproxy-auth-required":   "Put a user name and password into the proxy URL, for git as well.",
 	"fwdproxy-cgi":             "Unset REQUEST_METHOD: with it, the go command takes itself for a CGI script and does not believe HTTP_PROXY.",
-	"fwdproxy-connection-lost": "Repair the forward proxy, or add the hosts that need none to NO_PROXY.",
+	"fwdproxy-connection-lost": "Repair the forward proxy, give in HTTPS_PROXY the scheme that it speaks, or add the hosts that need none to NO_PROXY.",
 	"fwdproxy-denied":          "Have the forward proxy allow the host, or add it to NO_PROXY if it can be reached without.",
 	"fwdproxy-dns-failure":     "Correct the host in HTTPS_PROXY, or unset it where that network is not there.",
 	"fwdproxy-not-http":        "Give the scheme in HTTPS_PROXY that the proxy speaks: http, https or socks5.",
