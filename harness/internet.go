@@ -44,6 +44,7 @@ type internet struct {
 	tcpDNS       queryLog         // queries over TCP, which the packet link does not follow
 	byAddr       map[netip.AddrPort]*service
 	egresses     []string // names of the hosts that connect to others, in the order of their addresses
+	images       map[string]*Image
 	programs     []*program
 
 	mu      sync.Mutex // guards what follows
@@ -83,7 +84,7 @@ const mostRequests = 40_000
 
 // newInternet makes the hosts of a spec and their network. It must be called by a lab process.
 func newInternet(s *spec) (*internet, error) {
-	in := &internet{world: s.World, keys: s.Keys, trees: s.Trees, universe: s.Universe, altered: s.Altered, seed: s.Seed, declared: s.Faults,
+	in := &internet{world: s.World, keys: s.Keys, trees: s.Trees, universe: s.Universe, altered: s.Altered, images: s.Images, seed: s.Seed, declared: s.Faults,
 		index: map[string]int{}, byAddr: map[netip.AddrPort]*service{}, dbs: map[string]*fakeupstream.ChecksumDB{},
 		log: fakeupstream.Log{Most: mostRequests}}
 	for i := range s.Faults {

@@ -27,6 +27,7 @@ type Options struct {
 	Version   string            // of simrun
 	Input     record.Input      // where all this comes from, for the record
 	Shard     Shard             // the part of the run that is this one's
+	Images    map[string]*Image // those of ImagesOf the scenarios
 	Earlier   []record.Cell     // of a run like this one: how long they took balances the shards; may be empty
 }
 

@@ -57,6 +57,9 @@ func NewPlan(ctx context.Context, o Options) (*Plan, error) {
 		return nil, err
 	}
 	p := &Plan{options: o, header: header(o), secrets: newRedactor(&o)}
+	if err := checkImages(o.Scenarios, o.Images); err != nil {
+		return nil, err
+	}
 	stages := newStages(&o)
 	for _, s := range o.Scenarios {
 		for _, project := range o.Projects {
@@ -243,7 +246,7 @@ func (p *Plan) add(s *scenarios.Scenario, project *scenarios.Project, c *scenari
 		return err
 	}
 	o := &p.options
-	own := &spec{World: s.World, Faults: s.Faults, Config: c, Universe: on.universe, Keys: on.keys, Trees: on.trees, Altered: on.altered,
+	own := &spec{World: s.World, Faults: s.Faults, Config: c, Universe: on.universe, Keys: on.keys, Trees: on.trees, Altered: on.altered, Images: o.Images,
 		Command: command, Parallel: project.Parallel, Env: clientEnv(g, c, on.keys), Timeout: o.Timeout, Virtual: o.Virtual, Seed: o.Seed}
 	if c.Cache == scenarios.CacheWarm {
 		own.Warm = on.warm

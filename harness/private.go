@@ -55,7 +55,12 @@ func shown(g *Go, s *spec) []string {
 	all := append([]string{g.Root, g.Path, u.Dir, u.Proxy, u.Git, u.Project, s.Warm, s.Command[0]}, gitFiles()...)
 	all = slices.AppendSeq(all, maps.Values(s.Altered))
 	for i := range s.World.Hosts {
-		if server := s.World.Hosts[i].Server; server != nil {
+		server := s.World.Hosts[i].Server
+		switch {
+		case server == nil:
+		case server.Image != "":
+			all = append(all, s.Images[server.Image].Root)
+		default:
 			if path, err := programPath(server.Exec[0]); err == nil {
 				all = append(all, path)
 			}

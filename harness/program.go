@@ -34,6 +34,7 @@ const (
 type program struct {
 	host   *scenarios.Host
 	guest  *lab.Guest
+	image  *Image // in whose files it runs; nil: in this machine's
 	output lab.Ends
 	dead   chan struct{} // closed when the program has ended
 
@@ -61,7 +62,7 @@ func programPath(name string) (string, error) {
 func missingProgram(w *scenarios.World) string {
 	for i := range w.Hosts {
 		h := &w.Hosts[i]
-		if h.Server == nil {
+		if h.Server == nil || h.Server.Image != "" {
 			continue
 		}
 		if _, err := programPath(h.Server.Exec[0]); err != nil {
@@ -92,18 +93,18 @@ func (in *internet) addProgram(h *scenarios.Host) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &program{host: h, guest: guest, output: lab.Ends{Size: programOutput}, dead: make(chan struct{})}
+	p := &program{host: h, guest: guest, image: in.images[h.Server.Image], output: lab.Ends{Size: programOutput}, dead: make(chan struct{})}
 	in.programs = append(in.programs, p)
 	return p.handler(), nil
 }
 
 // start starts the program and waits until it listens.
 func (p *program) start(n *lab.Network) error {
-	cmd, err := p.command()
+	cmd, user, err := p.command()
 	if err != nil {
 		return fmt.Errorf("prepare the program of host %s: %w", p.host.Name, err)
 	}
-	if err := p.guest.Start(cmd); err != nil {
+	if err := p.guest.Start(cmd, user); err != nil {
 		return fmt.Errorf("start the program of host %s: %w", p.host.Name, err)
 	}
 	go p.watch(cmd, n)
@@ -124,14 +125,32 @@ func (p *program) start(n *lab.Network) error {
 	}
 }
 
-// command returns the program's command, in a folder that has its files.
-func (p *program) command() (*exec.Cmd, error) {
+// folder returns where a program has its files.
+func (p *program) folder() string {
+	return filepath.Join(programDirs, fmt.Sprintf("%s:%d", p.host.Name, p.host.Port))
+}
+
+// command returns the program's command, in a folder that has its files, and the id of its user.
+func (p *program) command() (cmd *exec.Cmd, user int, err error) {
+	if p.image == nil {
+		cmd, err = p.ownCommand()
+		return cmd, 0, err
+	}
+	if user, err = p.image.user(); err != nil {
+		return nil, 0, err
+	}
+	cmd, err = p.imageCommand()
+	return cmd, user, err
+}
+
+// ownCommand returns the command of a program of this machine.
+func (p *program) ownCommand() (*exec.Cmd, error) {
 	s := p.host.Server
 	path, err := programPath(s.Exec[0])
 	if err != nil {
 		return nil, err
 	}
-	dir := filepath.Join(programDirs, fmt.Sprintf("%s:%d", p.host.Name, p.host.Port))
+	dir := p.folder()
 	if err := os.MkdirAll(filepath.Join(dir, "tmp"), 0o755); err != nil {
 		return nil, err
 	}
@@ -201,5 +220,5 @@ func rememberConn(ctx context.Context, c net.Conn) context.Context {
 func (p *program) record() record.Program {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return record.Program{Host: p.host.Name, Exec: p.host.Server.Exec, Output: p.output.String(), Ended: p.ended, Died: p.died}
+	return record.Program{Host: p.host.Name, Exec: p.host.Server.Exec, Image: p.host.Server.Image, Output: p.output.String(), Ended: p.ended, Died: p.died}
 }

@@ -141,6 +141,12 @@ func runPrograms(t *testing.T, file string) map[string]*record.Cell {
 	lib, err := scenarios.Load([]string{file}, scenarios.Options{Vars: o.Vars})
 	require.NoError(t, err)
 	o.Scenarios, o.Configs, o.Projects, o.Timeout = lib.Scenarios, lib.Configs, lib.Projects, 3*time.Minute
+	return runOptions(t, o)
+}
+
+// runOptions runs all cells and returns them by scenario.
+func runOptions(t *testing.T, o Options) map[string]*record.Cell {
+	t.Helper()
 	p, err := NewPlan(t.Context(), o)
 	require.NoError(t, err)
 	cells := map[string]*record.Cell{}

@@ -25,6 +25,7 @@ type spec struct {
 	Hidden   []string          // folders of this machine that the cell's programs do not see
 	Shown    []string          // files and folders in them that they do
 	Altered  map[int]string    // repositories that faults want to be served instead, by the number of the fault
+	Images   map[string]*Image // that programs of the world run in, by name
 	Trees    map[string][]byte // signed trees by the name of the checksum database, and by wrongTree
 	Timeout  time.Duration
 	Started  time.Time // when the scheduler began to start the lab process

@@ -310,7 +310,8 @@ const (
 // A Program is a real program that served a host.
 type Program struct {
 	Host   string   `json:"host"`
-	Exec   []string `json:"exec"`             // with its arguments
+	Exec   []string `json:"exec"`             // with its arguments; empty: what the image runs by itself
+	Image  string   `json:"image,omitempty"`  // of a container engine, in whose files it ran
 	Output string   `json:"output,omitempty"` // of which the middle is missing if it is long
 	Ended  Seconds  `json:"ended,omitempty"`  // when it ended, if Died says that it did
 	Died   string   `json:"died,omitempty"`   // how it ended, such as "exit status 1"; empty: it lived until the end

@@ -237,9 +237,17 @@ func (e *explainer) programs() {
 			end = fmt.Sprintf("ended after %s: %s", secondsText(p.Ended), p.Died)
 		}
 		e.section("The server of " + oneLine(p.Host))
-		e.paragraph("  ", plain, oneLine(strings.Join(p.Exec, " "))+" "+end)
+		e.paragraph("  ", plain, programText(p)+" "+end)
 		e.quote("What it said", p.Output)
 	}
+}
+
+func programText(p record.Program) string {
+	text := oneLine(strings.Join(p.Exec, " "))
+	if p.Image == "" {
+		return text
+	}
+	return strings.TrimSpace(text + " in image " + oneLine(p.Image))
 }
 
 // quote shows what a program said, below a title, if it said anything.

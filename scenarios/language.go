@@ -17,6 +17,7 @@ var (
 	textValue         = scalar[string]{parse: parseText, shape: shape{"type": []string{"string", "number", "boolean"}}}
 	nameValue         = scalar[string]{parse: parseName, shape: shape{"type": "string", "pattern": nameForm.pattern}}
 	envNameValue      = scalar[string]{parse: matching(envForm, "an environment variable's name"), shape: shape{"type": "string"}}
+	imageValue        = scalar[string]{parse: matching(imageForm, "the name of a container image, such as `nginx:1.27`"), shape: shape{"type": "string", "pattern": imageForm.pattern}}
 	varNameValue      = scalar[string]{parse: matching(varForm, "a variable's name"), shape: shape{"type": "string"}}
 	pathValue         = scalar[string]{parse: matching(pathForm, "the path of a URL, such as `/proxy.pac`"), shape: shape{"type": "string"}}
 	hostValue         = scalar[string]{parse: parseHostName, shape: shape{"type": "string"}}
@@ -43,6 +44,7 @@ var (
 var (
 	nameForm      = newForm(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 	envForm       = newForm(`^[A-Za-z_][A-Za-z0-9_]*$`)
+	imageForm     = newForm(`^[A-Za-z0-9][A-Za-z0-9._-]*([/:@][A-Za-z0-9._-]+)*$`)
 	varForm       = newForm(`^[A-Za-z0-9_]+(-+[A-Za-z0-9_]+)*$`)
 	methodForm    = newForm(`^[A-Z]+$`)
 	hostForm      = newForm(`^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*$`)

@@ -13,10 +13,19 @@ const DefaultServerPort = 8080
 
 // A Server is a real program that serves a host in place of simrun's own server.
 type Server struct {
-	Exec  []string          // the program, by its name on PATH or its absolute path, and its arguments
+	Exec  []string          // the program, by its name on PATH or its absolute path, and its arguments; of an image, empty means what it runs by itself
+	Image string            // of a container engine, in whose files the program runs; empty: in this machine's
 	Port  int               // of its loopback interface, where it listens for plain HTTP; 0 means DefaultServerPort
 	Env   map[string]string // beside what every such program gets
 	Files map[string]string // content by name, relative to its working directory
+}
+
+// Program returns what serves the host, in a word: a program or an image.
+func (s *Server) Program() string {
+	if s.Image != "" {
+		return "image " + s.Image
+	}
+	return s.Exec[0]
 }
 
 // ListenPort returns the port on which the program listens.
@@ -29,7 +38,8 @@ func (s *Server) ListenPort() int {
 
 func serverFields(s *Server) fields {
 	return fields{
-		"exec":  setList(&s.Exec, "exec", textValue).must(),
+		"exec":  setList(&s.Exec, "exec", textValue),
+		"image": set(&s.Image, imageValue),
 		"port":  set(&s.Port, whole("a port", 1, 65535)),
 		"env":   setMap(&s.Env, "env", envNameValue, textValue),
 		"files": filesField(s),
@@ -77,8 +87,9 @@ func (d *decoder) expandKnown(text string) string {
 
 func checkServer(d *decoder, s *Server, at Position) {
 	switch {
+	case s.Image != "" && len(s.Exec) == 0:
 	case len(s.Exec) == 0 || s.Exec[0] == "":
-		d.failf(at, "`exec:` is empty; write the program and its arguments, such as `[nginx, -c, nginx.conf]`")
+		d.failf(at, "a server has neither `exec:`, a program and its arguments, such as `[nginx, -c, nginx.conf]`, nor `image:`")
 	case strings.Contains(s.Exec[0], "/") && !filepath.IsAbs(s.Exec[0]):
 		d.failf(at, "%s is neither a name on PATH nor an absolute path", quote(s.Exec[0]))
 	}

@@ -131,7 +131,7 @@ func (f *VCSFault) unfit(h *Host) string {
 	case h.Role != RoleVCS:
 		return "is a " + string(h.Role) + ", and a `vcs:` fault is at a " + string(RoleVCS)
 	case h.Server != nil:
-		return "is served by " + h.Server.Exec[0] + ", and a `vcs:` fault is about what simrun's own servers have"
+		return "is served by " + h.Server.Program() + ", and a `vcs:` fault is about what simrun's own servers have"
 	case !f.aboutGit() && !h.askedForPages():
 		return "is asked for no pages: the go command knows by itself where its repositories are"
 	case !f.aboutPages() && h.CodeHost != "":

@@ -167,6 +167,9 @@ func (o *runOptions) harnessOptions(ctx context.Context, paths []string) (harnes
 	if options.Configs, err = lib.ConfigsNamed(o.configGlobs...); err != nil {
 		return options, wrongInput("%w", err)
 	}
+	if err := addImages(ctx, &options); err != nil {
+		return options, err
+	}
 	options.Repeat, options.Jobs, options.Timeout, options.Seed = o.repeat, o.jobs, o.timeout, o.seed
 	options.Virtual = o.clock == "virtual"
 	if o.capture {

@@ -95,5 +95,5 @@ func (o *shellOptions) harnessOptions(ctx context.Context, scenario string) (har
 		return options, wrongInput("shell takes one scenario and one config, and %q and %q match more", scenario, o.config)
 	}
 	options.Repeat, options.Jobs, options.Seed = 1, 1, o.seed
-	return options, nil
+	return options, addImages(ctx, &options)
 }

@@ -19,7 +19,7 @@ const disk = "/run"
 // called after Mount. Where overlayfs cannot be had, as in a user namespace of Linux before 5.11, target gets a copy,
 // which costs memory.
 func Show(folder, target string) error {
-	err := overlay(folder, target)
+	err := overlay(folder, target, Root+"/overlay")
 	if err == nil {
 		return nil
 	}
@@ -29,8 +29,26 @@ func Show(folder, target string) error {
 	return nil
 }
 
-func overlay(folder, target string) error {
-	above := Root + "/overlay"
+// showIn shows a folder of this machine at target, which must be in memory of its own: a copy is a mount, too.
+func showIn(folder, target, memory string) error {
+	if err := os.MkdirAll(target, 0o755); err != nil {
+		return err
+	}
+	err := overlay(folder, target, filepath.Join(memory, "overlay"))
+	if err == nil {
+		return nil
+	}
+	if bindErr := unix.Mount(target, target, "", unix.MS_BIND, ""); bindErr != nil {
+		return errors.Join(err, bindErr)
+	}
+	if copyErr := os.CopyFS(target, os.DirFS(folder)); copyErr != nil {
+		return errors.Join(err, copyErr)
+	}
+	return nil
+}
+
+// overlay shows a folder at target, and keeps what is changed there in folder above.
+func overlay(folder, target, above string) error {
 	upper, work := filepath.Join(above, "upper"), filepath.Join(above, "work")
 	for _, dir := range []string{upper, work} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {

@@ -50,7 +50,7 @@ func diskInside(input json.RawMessage) (any, error) {
 	}
 	if in.Forbidden {
 		content, err := os.ReadFile(target + "/other")
-		return diskResult{Lines: []string{string(content), complaint(err), complaint(overlay(in.Folder, target))}}, nil
+		return diskResult{Lines: []string{string(content), complaint(err), complaint(overlay(in.Folder, target, Root+"/overlay"))}}, nil
 	}
 	r := diskResult{Above: complaint(os.WriteFile(target+"/file", []byte("changed"), 0o644))}
 	content, err := os.ReadFile(target + "/other")

@@ -60,12 +60,14 @@ func (g *Guest) serve(made chan<- error, i int, tun **os.File) {
 	}
 }
 
-// Start starts a command on the machine, without rights in the cell.
-func (g *Guest) Start(cmd *exec.Cmd) error {
+// Start starts a command on the machine, without rights in the cell, as the user with an id. All files belong to that
+// user, and there is no other.
+func (g *Guest) Start(cmd *exec.Cmd, user int) error {
 	confine(cmd)
-	done := make(chan error)
-	g.work <- func() { done <- cmd.Start() }
-	return <-done
+	if a := cmd.SysProcAttr; a != nil && len(a.UidMappings) > 0 {
+		a.UidMappings[0].ContainerID = user
+	}
+	return g.Do(cmd.Start)
 }
 
 // Dial connects to a port of the machine's loopback interface, from the machine itself.

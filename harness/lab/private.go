@@ -148,7 +148,7 @@ func confine(cmd *exec.Cmd) {
 	a := cmd.SysProcAttr
 	a.Cloneflags |= unix.CLONE_NEWUSER
 	a.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 1}}
-	a.GidMappings = a.UidMappings
+	a.GidMappings = slices.Clone(a.UidMappings)
 }
 
 // Start starts a command on the client host, without rights in the cell.
