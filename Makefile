@@ -15,6 +15,7 @@ help:
 	@echo 'make build   build ./simrun'
 	@echo 'make test    gofmt, go vet, staticcheck, actionlint, and all tests with the race detector'
 	@echo 'make test-containers  the tests of containers alone, with an engine that is started for them'
+	@echo 'make isolation-check  compare cells in containers with those in namespaces, and their times'
 	@echo 'make lint    the checks of the source alone'
 	@echo 'make bench   all benchmarks'
 	@echo 'make accuracy  write docs/accuracy.md: how far faults are from what is declared'
@@ -48,7 +49,14 @@ test: lint
 .PHONY: test-containers
 test-containers:
 	@set -e; dir=$$(mktemp -d /tmp/engine.XXXX); trap '.ci/engine stop "$$dir"' EXIT; eval "$$(.ci/engine start "$$dir")"; \
-	SIMRUN_REQUIRE_ENGINE=1 $(GO) test -race -timeout=$(TIMEOUT) ./harness/container ./cmd/simrun -run='Container|Image|^TestStart$$|^TestReap$$|^TestExport$$|^TestApart$$'
+	SIMRUN_REQUIRE_ENGINE=1 $(GO) test -race -timeout=$(TIMEOUT) ./harness/container && \
+	SIMRUN_REQUIRE_ENGINE=1 $(GO) test -race -timeout=$(TIMEOUT) -run='^TestContainer|^TestScript$$/^container$$' ./cmd/simrun
+
+# How containers compare with namespaces: the same cells in both, with a table of their seconds.
+.PHONY: isolation-check
+isolation-check:
+	@set -e; dir=$$(mktemp -d /tmp/engine.XXXX); trap '.ci/engine stop "$$dir"' EXIT; eval "$$(.ci/engine start "$$dir")"; \
+	SIMRUN_REQUIRE_ENGINE=1 $(GO) test -count=1 -v -run='^TestContainerCellsAreThoseOfNamespaces$$' ./cmd/simrun -isolation-check
 
 .PHONY: lint
 lint:

@@ -107,16 +107,6 @@ func aModule(u *fakeupstream.Universe) (fakeupstream.Module, error) {
 	return u.Modules[at], nil
 }
 
-// cacheFile returns the name of a module's file in the download cache, or in a tree of a proxy, below its folder.
-func cacheFile(path, version, ext string) (string, error) {
-	path, err := module.EscapePath(path)
-	if err != nil {
-		return "", err
-	}
-	version, err = module.EscapeVersion(version)
-	return filepath.Join(filepath.FromSlash(path), "@v", version+ext), err
-}
-
 // damagedFile returns the file by which the go command learns of a cache fault.
 func damagedFile(u *fakeupstream.Universe, f scenarios.CacheFault) (string, error) {
 	m, err := aModule(u)

@@ -189,45 +189,34 @@ func projectOf(i int) string {
 	return fmt.Sprintf("%s-%d", projectDir, i+1)
 }
 
-// copyProject copies the files of a module that the go command looks at: not version control, not nested
-// modules, not vendored packages of other tools.
+// copyProject copies the files of a project into a folder, see [ProjectFiles].
 func copyProject(from, to string) error {
-	from, err := filepath.EvalSymlinks(from)
+	names, err := ProjectFiles(from)
 	if err != nil {
 		return err
 	}
-	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
+	for _, name := range names {
+		if err := copyFile(filepath.Join(from, name), filepath.Join(to, name)); err != nil {
 			return err
 		}
-		rel, err := filepath.Rel(from, path)
-		if err != nil {
-			return err
-		}
-		target := filepath.Join(to, rel)
-		switch {
-		case d.IsDir() && rel != "." && (d.Name() == ".git" || isModule(path)):
-			return fs.SkipDir
-		case d.IsDir():
-			return os.MkdirAll(target, 0o755)
-		case !d.Type().IsRegular():
-			return nil // sockets, devices and links have no say in a module
-		}
-		info, err := d.Info()
-		if err != nil {
-			return err
-		}
-		content, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		return os.WriteFile(target, content, info.Mode().Perm()|0o600) // scripts stay executable
-	})
+	}
+	return os.MkdirAll(to, 0o755) // there may be no files
 }
 
-func isModule(dir string) bool {
-	_, err := os.Stat(filepath.Join(dir, "go.mod"))
-	return err == nil
+// copyFile copies a regular file into a folder that is made if need be.
+func copyFile(from, to string) error {
+	info, err := os.Stat(from)
+	if err != nil {
+		return err
+	}
+	content, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(to, content, info.Mode().Perm()|0o600) // scripts stay executable
 }
 
 // runShell runs a command of a person on the client host, at the terminal.

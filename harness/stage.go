@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/mod/module"
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/simrun/simrun/fakeupstream"
@@ -186,7 +185,7 @@ func vcsHosts(w *scenarios.World) (hosts fakeupstream.Hosts) {
 // newUniverse returns the modules of a project: generated ones, or those of the user's module cache.
 func (s *stages) newUniverse(ctx context.Context, w *scenarios.World, project *scenarios.Project) (*fakeupstream.Universe, error) {
 	if project.Modules == nil {
-		return s.cached(ctx, project)
+		return OwnModules(ctx, s.options.Go[0], project)
 	}
 	m, hosts := *project.Modules, vcsHosts(w)
 	if err := fits(m, hosts); err != nil {
@@ -206,29 +205,4 @@ func fits(m scenarios.Modules, hosts fakeupstream.Hosts) error {
 		return errors.New("the project has private modules, and the world no private host with the role vcs")
 	}
 	return nil
-}
-
-// cached returns the user's own modules, or says which are missing.
-func (s *stages) cached(ctx context.Context, project *scenarios.Project) (*fakeupstream.Universe, error) {
-	g := s.options.Go[0]
-	u, missing, err := fakeupstream.FromCache(ctx, project.Dir, g.ModCache, g.Path, g.Private)
-	switch {
-	case ctx.Err() != nil:
-		return nil, ctx.Err()
-	case err != nil:
-		return nil, &InputError{err}
-	case len(missing) > 0:
-		return nil, wrongInput("%d of the %d modules that it needs must be fetched into the module cache first:\n\tcd %s && %s",
-			len(missing), len(u.Modules), project.Dir, downloadCommand(missing))
-	}
-	return u, nil
-}
-
-// downloadCommand is [fakeupstream.DownloadCommand] that fits on a screen.
-func downloadCommand(missing []module.Version) string {
-	const most = 10
-	if len(missing) > most {
-		return "go mod download all"
-	}
-	return fakeupstream.DownloadCommand(missing)
 }

@@ -138,7 +138,7 @@ func (a *app) rootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(helpCommand(root))
 	root.AddCommand(run, a.validateCommand(), a.doctorCommand(), a.shellCommand(), a.explainCommand(), a.compareCommand(),
-		a.trendCommand(), a.reportCommand(), a.mergeCommand(), a.versionCommand())
+		a.trendCommand(), a.reportCommand(), a.mergeCommand(), a.imageCommand(), a.containedCommand(), a.versionCommand())
 	return root
 }
 

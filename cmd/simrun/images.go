@@ -62,6 +62,11 @@ func unpacked(ctx context.Context, engine *container.Engine, name, dir string) (
 	} else if err != nil {
 		return nil, err
 	}
-	return &harness.Image{Name: name, ID: image.ID, Root: root, Exec: slices.Concat(image.Entrypoint, image.Cmd),
-		Env: image.Env, Dir: image.Dir, User: image.User}, nil
+	return asServer(image, root), nil
+}
+
+// asServer describes an image whose files are in a folder to the harness.
+func asServer(image *container.Image, root string) *harness.Image {
+	return &harness.Image{Name: image.Name, ID: image.ID, Root: root, Exec: slices.Concat(image.Entrypoint, image.Cmd),
+		Env: image.Env, Dir: image.Dir, User: image.User}
 }

@@ -30,14 +30,15 @@ type layer struct {
 
 // layers has every package of the module, without the module's path.
 var layers = map[string]layer{
-	"scenarios":         {nil, "the language is the bottom: reading a file must not need what runs it"},
-	"record":            {[]string{"scenarios"}, "facts must be readable where nothing can be run"},
-	"dnsfake":           {[]string{"scenarios", "record"}, "it is useful by itself in anybody's tests"},
-	"fakeupstream":      {[]string{"scenarios", "record"}, "it is useful by itself in anybody's tests"},
-	"harness/lab/clock": {nil, "time must not know what is done in it"},
-	"harness/lab":       {[]string{"scenarios", "record", "harness/lab/clock"}, "the network must not know what is tested in it"},
-	"harness/container": {nil, "it runs a program in a container, and need not know which"},
-	"harness/pac":       {[]string{"scenarios", "fakeupstream"}, "it is a program of the client host, and must know nothing of the lab"},
+	"scenarios":               {nil, "the language is the bottom: reading a file must not need what runs it"},
+	"record":                  {[]string{"scenarios"}, "facts must be readable where nothing can be run"},
+	"dnsfake":                 {[]string{"scenarios", "record"}, "it is useful by itself in anybody's tests"},
+	"fakeupstream":            {[]string{"scenarios", "record"}, "it is useful by itself in anybody's tests"},
+	"harness/lab/clock":       {nil, "time must not know what is done in it"},
+	"harness/lab":             {[]string{"scenarios", "record", "harness/lab/clock"}, "the network must not know what is tested in it"},
+	"harness/container":       {[]string{"harness/container/quiet"}, "it runs a program in a container, and need not know which"},
+	"harness/container/quiet": {nil, "it must be initialised before what it quiets"},
+	"harness/pac":             {[]string{"scenarios", "fakeupstream"}, "it is a program of the client host, and must know nothing of the lab"},
 	"harness": {[]string{"scenarios", "record", "dnsfake", "fakeupstream", "harness/lab", "harness/lab/clock", "harness/pac", "verdict"},
 		"cells must run without a report, and without the Docker SDK"},
 	"verdict": {[]string{"scenarios", "record"}, "an old results.jsonl is judged on any system, without rights"},

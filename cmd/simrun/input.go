@@ -102,9 +102,9 @@ func (in *input) load(paths []string, opts scenarios.Options) (*scenarios.Librar
 }
 
 // harnessOptions returns what all that runs cells needs: the go command, the library and the project.
-func (in *input) harnessOptions(ctx context.Context, paths []string) (harness.Options, *scenarios.Library, error) {
+func (in *input) harnessOptions(ctx context.Context, at site, paths []string) (harness.Options, *scenarios.Library, error) {
 	var none harness.Options
-	gos, err := in.findGos(ctx)
+	gos, err := at.gos(ctx, in.gos)
 	if err != nil {
 		return none, nil, err
 	}

@@ -22,6 +22,7 @@ import (
 
 func main() {
 	harness.Reexec()
+	reap()
 	a := &app{in: os.Stdin, out: os.Stdout, err: os.Stderr, getenv: os.Getenv}
 	os.Exit(a.main(context.Background(), os.Args[1:]))
 }

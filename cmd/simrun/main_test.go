@@ -15,11 +15,21 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/simrun/simrun/harness"
+	"github.com/simrun/simrun/harness/container"
 )
 
 func TestMain(m *testing.M) {
 	harness.Reexec() // a lab process of a script is this test binary once more
-	testscript.Main(m, map[string]func(){"simrun": main})
+	reap()
+	testscript.Main(tests{m}, map[string]func(){"simrun": main})
+}
+
+// tests removes what tests share when all have run.
+type tests struct{ *testing.M }
+
+func (t tests) Run() int {
+	defer os.Remove(staticFile())
+	return t.M.Run()
 }
 
 // TestScript runs testdata/script/*.txtar, each of which drives the real command.
@@ -38,6 +48,8 @@ func TestScript(t *testing.T) {
 			switch cond {
 			case "lab":
 				err = harness.Check(t.Context())
+			case "engine":
+				return engineAndImage(t)
 			case "older-go": // fetches it, with this user's settings, which scripts do not have
 				_, err = harness.FindGo(t.Context(), olderGo)
 			default:
@@ -53,6 +65,8 @@ func TestScript(t *testing.T) {
 			env.Setenv("REAL_MODULE", realModule)
 			env.Setenv("ROOT", root)
 			env.Setenv("OLDER_GO", olderGo)
+			env.Setenv("DOCKER_HOST", os.Getenv("DOCKER_HOST"))
+			env.Setenv("SIMRUN_LINUX", staticFile()) // this test binary may be linked dynamically
 			return os.Mkdir(env.Getenv("HOME"), 0o777)
 		},
 	})
@@ -65,6 +79,18 @@ func there(err error) (bool, error) {
 		return false, fmt.Errorf("SIMRUN_REQUIRE_LAB is set: %w", err)
 	}
 	return err == nil, nil
+}
+
+// engineAndImage reports whether there is a container engine, and makes the image of the tests.
+func engineAndImage(t *testing.T) (bool, error) {
+	e, err := container.Connect(t.Context())
+	if err != nil {
+		if os.Getenv("SIMRUN_REQUIRE_ENGINE") != "" {
+			return false, fmt.Errorf("SIMRUN_REQUIRE_ENGINE is set: %w", err)
+		}
+		return false, nil
+	}
+	return true, errors.Join(makeTestImage(), e.Close())
 }
 
 // olderGo is a release of Go other than the one that runs the tests.

@@ -25,6 +25,7 @@ import (
 // runOptions is the flags of simrun run.
 type runOptions struct {
 	input
+	isolationOptions
 	rank          rankOptions
 	scenarioGlobs []string
 	configGlobs   []string
@@ -44,6 +45,7 @@ type runOptions struct {
 
 func (o *runOptions) bind(cmd *cobra.Command) {
 	o.input.bind(cmd)
+	o.isolationOptions.bind(cmd)
 	o.rank.bind(cmd)
 	f := cmd.Flags()
 	f.StringSliceVar(&o.scenarioGlobs, "scenario", nil, "run only scenarios whose names match `GLOB` (repeatable)")
@@ -77,7 +79,7 @@ func (o *runOptions) check() error {
 	if o.clock != "real" && o.clock != "virtual" {
 		return wrongInput("--clock is %q, and should be real or virtual", o.clock)
 	}
-	return checkColor(o.color)
+	return errors.Join(checkColor(o.color), o.isolationOptions.check())
 }
 
 // bindColor adds the flag that says when text is coloured.
@@ -126,9 +128,21 @@ func (a *app) run(ctx context.Context, o *runOptions, paths []string) error {
 	if err := o.check(); err != nil {
 		return err
 	}
-	options, err := o.harnessOptions(ctx, paths)
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // so that the second signal does what it does by default
+	at, err := a.site(ctx, o)
 	if err != nil {
-		return err
+		return interruptedOr(ctx, err)
+	}
+	return errors.Join(a.runAt(ctx, at, o, paths), at.Close())
+}
+
+// runAt makes a run where labs are made.
+func (a *app) runAt(ctx context.Context, at site, o *runOptions, paths []string) error {
+	options, err := o.harnessOptions(ctx, at, paths)
+	if err != nil {
+		return interruptedOr(ctx, err)
 	}
 	if options.Shard, options.Earlier, err = a.shard(o); err != nil {
 		return err
@@ -137,10 +151,7 @@ func (a *app) run(ctx context.Context, o *runOptions, paths []string) error {
 	if err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	context.AfterFunc(ctx, stop) // so that the second signal does what it does by default
-	plan, err := harness.NewPlan(ctx, options)
+	plan, err := at.plan(ctx, options)
 	if err != nil {
 		return interruptedOr(ctx, err)
 	}
@@ -156,8 +167,8 @@ func (a *app) run(ctx context.Context, o *runOptions, paths []string) error {
 }
 
 // harnessOptions reads the input and picks from it what is to be run.
-func (o *runOptions) harnessOptions(ctx context.Context, paths []string) (harness.Options, error) {
-	options, lib, err := o.input.harnessOptions(ctx, paths)
+func (o *runOptions) harnessOptions(ctx context.Context, at site, paths []string) (harness.Options, error) {
+	options, lib, err := o.input.harnessOptions(ctx, at, paths)
 	if err != nil {
 		return options, err
 	}
@@ -166,9 +177,6 @@ func (o *runOptions) harnessOptions(ctx context.Context, paths []string) (harnes
 	}
 	if options.Configs, err = lib.ConfigsNamed(o.configGlobs...); err != nil {
 		return options, wrongInput("%w", err)
-	}
-	if err := addImages(ctx, &options); err != nil {
-		return options, err
 	}
 	options.Repeat, options.Jobs, options.Timeout, options.Seed = o.repeat, o.jobs, o.timeout, o.seed
 	options.Virtual = o.clock == "virtual"

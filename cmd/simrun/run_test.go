@@ -117,7 +117,8 @@ func TestCarryOutRefusesAnExistingFile(t *testing.T) {
 }
 
 func TestCheckOfFlags(t *testing.T) {
-	good := runOptions{repeat: 1, timeout: time.Second, color: "auto", clock: "real"}
+	good := runOptions{repeat: 1, timeout: time.Second, color: "auto", clock: "real",
+		isolationOptions: isolationOptions{isolation: "auto", image: defaultImage}}
 	require.NoError(t, good.check())
 	for _, spoil := range []func(*runOptions){
 		func(o *runOptions) { o.repeat = 0 },
@@ -125,6 +126,9 @@ func TestCheckOfFlags(t *testing.T) {
 		func(o *runOptions) { o.timeout = 0 },
 		func(o *runOptions) { o.clock = "unreal" },
 		func(o *runOptions) { o.color = "yes" },
+		func(o *runOptions) { o.isolation = "jail" },
+		func(o *runOptions) { o.isolation, o.pull = "namespace", true },
+		func(o *runOptions) { o.isolation, o.image = "namespace", "golang:1.26" },
 	} {
 		o := good
 		spoil(&o)

@@ -78,7 +78,7 @@ func (o *shellOptions) harnessOptions(ctx context.Context, scenario string) (har
 	if err := o.oneGo("shell"); err != nil {
 		return harness.Options{}, err
 	}
-	options, lib, err := o.input.harnessOptions(ctx, o.from)
+	options, lib, err := o.input.harnessOptions(ctx, namespaces{}, o.from)
 	if err != nil {
 		return options, err
 	}

@@ -49,9 +49,6 @@ type Job struct {
 	Env     []string // beside that of the image
 	Memory  int64    // bytes that it may use, without those of files in Dir; 0 means as many as there are
 	Stderr  io.Writer
-
-	// Files writes what else is to be below Dir. Names are relative; owners and times are not kept. It may be nil.
-	Files func(*tar.Writer) error
 }
 
 // A Container is a running [Job].
@@ -80,8 +77,11 @@ func (e *Engine) Start(ctx context.Context, job Job) (c *Container, err error) {
 		return nil, fmt.Errorf("make a container of image %q: %w", job.Image.Name, err)
 	}
 	c = &Container{engine: e, id: made.GetContainerID()}
-	if err := c.fill(ctx, job); err != nil {
-		return nil, fmt.Errorf("copy files into the container: %w", err)
+	err = c.Copy(ctx, func(f *Files) error {
+		return errors.Join(f.Folder(path.Base(Work)), f.Add(path.Base(program), job.Program))
+	})
+	if err != nil {
+		return nil, err
 	}
 	if err := c.connect(ctx, job.Stderr); err != nil {
 		return nil, fmt.Errorf("attach to the container: %w", err)
@@ -167,47 +167,62 @@ func apart(c *container.InspectResponse) error {
 	return nil
 }
 
-// fill copies the program and the files of a job into the container. It has not been started.
-func (c *Container) fill(ctx context.Context, job Job) error {
+// Copy puts files into the container: write adds them. It may be called while the program runs.
+func (c *Container) Copy(ctx context.Context, write func(*Files) error) error {
 	r, w := io.Pipe()
-	go func() { w.CloseWithError(writeFiles(w, job)) }()
-	_, err := c.engine.api.CopyToContainer(ctx, c.id, client.CopyToContainerOptions{DestinationPath: Dir, Content: r})
-	r.CloseWithError(err)
-	return err
-}
-
-func writeFiles(w io.Writer, job Job) error {
-	t := tar.NewWriter(w)
-	if err := t.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: path.Base(Work) + "/", Mode: 0o755, Uid: user, Gid: user}); err != nil {
-		return err
-	}
-	if err := AddFile(t, path.Base(program), job.Program); err != nil {
-		return err
-	}
-	if job.Files != nil {
-		if err := job.Files(t); err != nil {
-			return err
+	go func() {
+		f := &Files{tar: tar.NewWriter(w), made: map[string]bool{".": true}}
+		err := write(f)
+		if err == nil {
+			err = f.tar.Close()
 		}
+		w.CloseWithError(err)
+	}()
+	_, err := c.engine.api.CopyToContainer(ctx, c.id, client.CopyToContainerOptions{DestinationPath: Dir, Content: r})
+	r.CloseWithError(err) // ends write, if the engine has refused
+	if err != nil {
+		return fmt.Errorf("copy files into the container: %w", err)
 	}
-	return t.Close()
+	return nil
 }
 
-// AddFile adds a regular file of this machine to an archive of a [Job]'s files. The container's user owns it.
-func AddFile(t *tar.Writer, name, file string) error {
-	f, err := os.Open(file)
+// Files are on their way into a container. Its user owns them.
+type Files struct {
+	tar  *tar.Writer
+	made map[string]bool // folders that are there
+}
+
+// Folder adds a folder, and those above it. Its name is relative to [Dir].
+func (f *Files) Folder(name string) error {
+	if f.made[name] {
+		return nil
+	}
+	if err := f.Folder(path.Dir(name)); err != nil {
+		return err
+	}
+	f.made[name] = true
+	return f.tar.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: name + "/", Mode: 0o755, Uid: user, Gid: user})
+}
+
+// Add adds a regular file of this machine, and the folders above it. Its name is relative to [Dir].
+func (f *Files) Add(name, file string) error {
+	if err := f.Folder(path.Dir(name)); err != nil {
+		return err
+	}
+	opened, err := os.Open(file)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	info, err := f.Stat()
+	defer opened.Close()
+	info, err := opened.Stat()
 	if err != nil {
 		return err
 	}
-	err = t.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Size: info.Size(), Mode: int64(info.Mode().Perm() | 0o600), Uid: user, Gid: user})
-	if err != nil {
+	mode := int64(info.Mode().Perm() | 0o600)
+	if err := f.tar.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Size: info.Size(), Mode: mode, Uid: user, Gid: user}); err != nil {
 		return err
 	}
-	_, err = io.Copy(t, f)
+	_, err = io.Copy(f.tar, opened)
 	return err
 }
 

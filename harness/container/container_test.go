@@ -83,14 +83,16 @@ func count(t *testing.T, e *Engine, run string) int {
 func probeJob(t *testing.T, e *Engine, run string) Job {
 	program, err := probe()
 	require.NoError(t, err)
-	return Job{Run: run, Image: bareImage(t, e), Program: program, Args: []string{"probe", "an argument"}, Env: []string{"A=b"},
-		Files: func(w *tar.Writer) error {
-			file := filepath.Join(t.TempDir(), "file")
-			if err := os.WriteFile(file, []byte("brought along"), 0o600); err != nil {
-				return err
-			}
-			return AddFile(w, "brought/file", file)
-		}}
+	return Job{Run: run, Image: bareImage(t, e), Program: program, Args: []string{"probe", "an argument"}, Env: []string{"A=b"}, Stderr: io.Discard}
+}
+
+// bring copies the file into a container for which its probe waits.
+func bring(t *testing.T, c *Container) {
+	file := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(file, []byte("brought along"), 0o600))
+	require.NoError(t, c.Copy(t.Context(), func(f *Files) error { return f.Add("work/brought/file", file) }))
+	_, err := io.WriteString(c.Stdin, "go\n")
+	require.NoError(t, err)
 }
 
 func TestStart(t *testing.T) {
@@ -101,6 +103,7 @@ func TestStart(t *testing.T) {
 	c, err := e.Start(t.Context(), job)
 	require.NoError(t, err)
 	defer c.Close()
+	bring(t, c)
 	out := bufio.NewReader(c.Stdout)
 	line, err := out.ReadString('\n')
 	require.NoError(t, err)
@@ -149,7 +152,6 @@ func TestStart(t *testing.T) {
 func TestContainerEndsWithItsCaller(t *testing.T) {
 	e := connect(t)
 	job := probeJob(t, e, "lonely-test")
-	job.Stderr = io.Discard
 	c, err := e.Start(t.Context(), job)
 	require.NoError(t, err)
 	defer c.Close()

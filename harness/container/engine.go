@@ -15,7 +15,11 @@ import (
 	"github.com/moby/moby/client"
 	"github.com/testcontainers/testcontainers-go"
 	"github.com/testcontainers/testcontainers-go/log"
+
+	"github.com/simrun/simrun/harness/container/quiet"
 )
+
+func init() { quiet.End() } // testcontainers has been initialised
 
 // Label is on all containers that simrun makes. Its value is the id of the run, see [Job].
 const Label = "simrun.run"
@@ -191,4 +195,13 @@ func (e *Engine) Reap(ctx context.Context, run string) error {
 		err = errors.Join(err, e.remove(ctx, c.ID))
 	}
 	return err
+}
+
+// Count returns how many containers of simrun the engine has, whatever they do.
+func (e *Engine) Count(ctx context.Context) (int, error) {
+	found, err := e.api.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: make(client.Filters).Add("label", Label)})
+	if err != nil {
+		return 0, fmt.Errorf("list the containers of simrun: %w", err)
+	}
+	return len(found.Items), nil
 }
