@@ -285,6 +285,7 @@ func Shell(ctx context.Context, o Options, argv []string) (exit int, err error) 
 		return 0, err
 	}
 	s.Shell, s.Command = true, append([]string{program}, argv[1:]...)
+	s.Shown = shown(o.Go[0], &s)
 	s.Env = append(slices.Clone(s.Env), "TERM="+os.Getenv("TERM"), "PS1="+p.cells[0].key.Scenario+"$ ")
 	return runShellCell(ctx, &s)
 }

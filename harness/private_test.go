@@ -37,6 +37,12 @@ mount -o remount,rw / && echo got remount
 mkdir -p $dir && echo changed > $dir/secret
 touch /etc/got /usr/got /var/got
 for f in /etc/got /usr/got /var/got; do test -e $f && echo got $f; done
+echo $(cat /proc/sys/kernel/printk_ratelimit) > /proc/sys/kernel/printk_ratelimit && echo got the kernel
+test -w /proc/sysrq-trigger && echo > /proc/sysrq-trigger && echo got sysrq
+ls -l /dev | grep ^b && echo got disks
+mknod $TMPDIR/disk b 254 0 && echo got a disk
+for f in null zero full random urandom; do head -c 1 /dev/$f > /dev/null || echo got no $f; done
+test -d /dev/shm || echo got no shm
 echo tried all
 `
 

@@ -50,14 +50,17 @@ func Mount(f Files) error {
 			return err
 		}
 	}
-	if err := conceal(f.Hidden, f.Shown); err != nil {
+	if err := conceal(append([]string{"/dev"}, f.Hidden...), append(seenDevices(), f.Shown...)); err != nil {
+		return err
+	}
+	if err := linkDevices(); err != nil {
 		return err
 	}
 	// A new /proc shows the processes of the cell only. A container may forbid it; then confine does nothing.
-	if unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "") == nil {
-		return nil
+	if unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "") != nil {
+		return thaw("/proc") // the network is set up there
 	}
-	return thaw("/proc") // the network is set up there
+	return guardKernel()
 }
 
 // cover makes a file show other content in this mount namespace.

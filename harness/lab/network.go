@@ -424,18 +424,12 @@ func ipNet(p netip.Prefix) *net.IPNet {
 // pinKernel sets what would else differ from machine to machine. Reno is always there, and does not pace
 // packets on a clock of its own as bbr does.
 func pinKernel() error {
-	if err := os.WriteFile("/proc/sys/net/ipv4/tcp_congestion_control", []byte("reno"), 0); err != nil {
-		return fmt.Errorf("set TCP congestion control: %w", err)
-	}
-	return nil
+	return setKernel("net/ipv4/tcp_congestion_control", "reno")
 }
 
 // freePorts lets programs without rights in the cell listen on all ports, as they could with them.
 func freePorts() error {
-	if err := os.WriteFile("/proc/sys/net/ipv4/ip_unprivileged_port_start", []byte("0"), 0); err != nil {
-		return fmt.Errorf("let programs listen on low ports: %w", err)
-	}
-	return nil
+	return setKernel("net/ipv4/ip_unprivileged_port_start", "0")
 }
 
 // ResolvConf returns the client's resolv.conf for name servers at addresses.

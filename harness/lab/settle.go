@@ -83,7 +83,7 @@ func furnishRoot(dir string, f Furniture) error {
 
 // devices fills /dev.
 func devices(root *os.Root) error {
-	for _, name := range []string{"null", "zero", "full", "random", "urandom"} {
+	for _, name := range pureDevices {
 		if err := writeIn(root, "dev/"+name, ""); err != nil {
 			return err
 		}
@@ -91,7 +91,7 @@ func devices(root *os.Root) error {
 			return err
 		}
 	}
-	for name, to := range map[string]string{"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2"} {
+	for name, to := range deviceLinks {
 		if err := root.Symlink(to, "dev/"+name); err != nil {
 			return err
 		}
