@@ -36,9 +36,9 @@ func TestProxySettings(t *testing.T) {
 		{"socks-no-login", "socks5://fwd.test:1080", []map[string]any{socksLogin}, "fwdproxy-auth-required", "no acceptable authentication methods"},
 		{"socks-not-allowed", "socks5://fwd.test:1080", []map[string]any{closed}, "fwdproxy-denied", "connection not allowed by ruleset"},
 		{"inspected", "http://fwd.test:3128", []map[string]any{inspects}, "", ""},
-		{"socks-port-as-http", "http://fwd.test:1080", nil, "download-truncated", "unexpected EOF"},
+		{"socks-port-as-http", "http://fwd.test:1080", nil, "fwdproxy-connection-lost", "unexpected EOF"},
 		{"http-port-as-https", "https://fwd.test:3128", nil, "fwdproxy-wrong-scheme", "first record does not look like a TLS handshake"},
-		{"https-port-as-http", "http://fwd.test:443", nil, "download-truncated", "unexpected EOF"},
+		{"https-port-as-http", "http://fwd.test:443", nil, "fwdproxy-connection-lost", "unexpected EOF"},
 		{"http-port-as-socks", "socks5://fwd.test:3128", nil, "hang-no-output", ""}, // each waits for the other to say more
 	}
 	var settings []Setting

@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -60,4 +61,22 @@ func TestErrorsShowNoCredentials(t *testing.T) {
 	text := found.err().Error()
 	assert.NotContains(t, text, "hunter2")
 	assert.Contains(t, text, "GOPROXY: direct", "other lines are shown")
+}
+
+// Whatever a password is, it is not in what is shown, and what is redacted stays as it is.
+func FuzzRedact(f *testing.F) {
+	f.Add("bob", "p%40ss")
+	f.Add("", "token")
+	f.Add("Authorization: Basic", "YTpi")
+	f.Fuzz(func(t *testing.T, user, password string) {
+		text := user + " " + password
+		assert.Equal(t, Redact(text), Redact(Redact(text)))
+		Credentials(text)
+		if password == "" || strings.ContainsAny(user+password, "/@:\"' \t\r\n\f\v") {
+			return
+		}
+		login := user + ":" + password
+		assert.Contains(t, Credentials("GOPROXY=https://"+login+"@proxy.example"), password)
+		assert.Equal(t, Redact(`Get "https://`+user+`:xxxxx@proxy.example/x": EOF`), Redact(`Get "https://`+login+`@proxy.example/x": EOF`))
+	})
 }
