@@ -50,7 +50,7 @@ test: lint
 test-containers:
 	@set -e; dir=$$(mktemp -d /tmp/engine.XXXX); trap '.ci/engine stop "$$dir"' EXIT; eval "$$(.ci/engine start "$$dir")"; \
 	SIMRUN_REQUIRE_ENGINE=1 $(GO) test -race -timeout=$(TIMEOUT) ./harness/container && \
-	SIMRUN_REQUIRE_ENGINE=1 $(GO) test -race -timeout=$(TIMEOUT) -run='^TestContainer|^TestScript$$/^container$$' ./cmd/simrun
+	SIMRUN_REQUIRE_ENGINE=1 $(GO) test -race -timeout=$(TIMEOUT) -run='^TestContainer|^TestImage|^TestSwarm|^TestScript$$/^container$$' ./cmd/simrun
 
 # How containers compare with namespaces: the same cells in both, with a table of their seconds.
 .PHONY: isolation-check
