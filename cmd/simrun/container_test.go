@@ -101,9 +101,11 @@ func (c *containerTest) inside(args ...string) *exec.Cmd {
 	return c.simrun(append([]string{"run", "--isolation", "container", "--image", testImage, "--quiet"}, args...)...)
 }
 
-// left returns how many containers of simrun there are.
-func (c *containerTest) left() int {
-	n, err := c.engine.Count(c.Context())
+// left returns how many containers of the tests' image there are.
+func (c *containerTest) left() int { return c.leftOf(testImage) }
+
+func (c *containerTest) leftOf(image string) int {
+	n, err := c.engine.Count(c.Context(), image)
 	require.NoError(c, err)
 	return n
 }
@@ -259,6 +261,6 @@ func TestContainerImageThatLacksGoOrGit(t *testing.T) {
 		require.Len(t, lines, 2, stderr.String())
 		assert.Regexp(t, "^simrun: image "+image+": .*"+strings.ToLower(name), lines[0])
 		assert.Equal(t, "hint: simrun image makes an image that has all", lines[1])
+		assert.Zero(t, c.leftOf(image))
 	}
-	assert.Zero(t, c.left())
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/simrun/simrun/harness"
+	"github.com/simrun/simrun/harness/container"
 	"github.com/simrun/simrun/reports"
 )
 
@@ -44,6 +45,7 @@ type machine struct {
 	makeLab  func(context.Context) error           // harness.Check
 	jump     func(context.Context) error           // harness.CheckClock
 	findGo   func(context.Context) (string, error) // version and place of the go command
+	engine   func(context.Context) (string, error) // name of the container engine, and whether it has the image
 	output   func(argv ...string) (string, error)  // first line of what a command prints
 	lookPath func(file string) (found string, err error)
 }
@@ -107,6 +109,7 @@ func thisMachine(in *input) *machine {
 			}
 			return g.Version + " at " + g.Path, nil
 		},
+		engine:   engineAndDefaultImage,
 		output:   firstLine,
 		lookPath: exec.LookPath,
 	}
@@ -128,7 +131,8 @@ func (m *machine) examine(ctx context.Context) []finding {
 			findings = append(findings, f)
 		}
 	}
-	return append(findings, m.checkLab(ctx), m.checkClock(ctx), m.checkMemory(), checkCPUs(runtime.NumCPU()))
+	lab := m.checkLab(ctx)
+	return append(findings, lab, m.checkEngine(ctx, lab.state == good), m.checkClock(ctx), m.checkMemory(), checkCPUs(runtime.NumCPU()))
 }
 
 func (m *machine) checkGo(ctx context.Context) finding {
@@ -232,11 +236,38 @@ func (m *machine) checkSetting(s setting) (finding, bool) {
 	return finding{what, good, fmt.Sprintf("%s is %d", s.name, value), ""}, true
 }
 
+// checkLab finds out whether there are labs of any kind: without namespaces, a container engine will do.
 func (m *machine) checkLab(ctx context.Context) finding {
-	if err := m.makeLab(ctx); err != nil {
-		return finding{"lab", failed, err.Error(), "what the lines above say, or run simrun in a container"}
+	err := m.makeLab(ctx)
+	if err == nil {
+		return finding{"lab", good, "a lab can be made", ""}
 	}
-	return finding{"lab", good, "a lab can be made", ""}
+	if _, other := m.engine(ctx); other == nil {
+		return finding{"lab", warning, err.Error() + "; simrun run takes a container", ""}
+	}
+	return finding{"lab", failed, err.Error(), "what the lines above say, or what containers need, below"}
+}
+
+// checkEngine looks for what --isolation container needs. Where there are labs without, that is not missed.
+func (m *machine) checkEngine(ctx context.Context, labs bool) finding {
+	text, err := m.engine(ctx)
+	switch {
+	case err == nil:
+		return finding{"containers", good, text, ""}
+	case labs:
+		return finding{"containers", good, "not needed, and cannot be had: " + err.Error(), ""}
+	}
+	return finding{"containers", warning, err.Error(), blame(missing(err)).hint}
+}
+
+// engineAndDefaultImage looks for a container engine and the image that simrun image makes.
+func engineAndDefaultImage(ctx context.Context) (string, error) {
+	e, err := container.Connect(ctx)
+	if err != nil {
+		return "", err
+	}
+	_, err = findImage(ctx, e, defaultImage, false)
+	return e.Name + " with image " + defaultImage, errors.Join(err, e.Close())
 }
 
 // memoryOfRun is what a run with few jobs needs, with some to spare.

@@ -11,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/simrun/simrun/harness/container"
 )
 
 // wellMachine is a machine on which everything works; tests spoil parts of it.
@@ -21,6 +23,7 @@ func wellMachine() *machine {
 		makeLab:  func(context.Context) error { return nil },
 		jump:     func(context.Context) error { return nil },
 		findGo:   func(context.Context) (string, error) { return "go1.26.8 at /usr/bin/go", nil },
+		engine:   func(context.Context) (string, error) { return "Docker 28.0.0 with image simrun:local", nil },
 		output:   func(...string) (string, error) { return "git version 2.39.5", nil },
 		lookPath: func(string) (string, error) { return "", exec.ErrNotFound },
 	}
@@ -45,6 +48,12 @@ func TestDoctorOnAWellMachine(t *testing.T) {
 	}
 }
 
+func noEngine(m *machine) {
+	m.engine = func(context.Context) (string, error) {
+		return "", &container.MissingError{Err: errors.New("no engine"), Remedy: "start Docker"}
+	}
+}
+
 func TestDoctorSaysWhatMends(t *testing.T) {
 	broken := errors.New("broken")
 	tests := []struct {
@@ -56,6 +65,9 @@ func TestDoctorSaysWhatMends(t *testing.T) {
 			finding{"go", failed, "broken", "install Go from https://go.dev/dl/, or name one with --go PATH"}},
 		{"no virtual clock", func(m *machine) { m.jump = func(context.Context) error { return broken } },
 			finding{"virtual clock", warning, "cannot be had, so --clock virtual lives by the real one: broken", ""}},
+		{"no engine", noEngine, finding{"containers", good, "not needed, and cannot be had: no engine", ""}},
+		{"no namespaces", func(m *machine) { m.makeLab = func(context.Context) error { return broken } },
+			finding{"lab", warning, "broken; simrun run takes a container", ""}},
 		{"no git", func(m *machine) {
 			m.output = func(...string) (string, error) { return "", broken }
 			m.lookPath = func(name string) (string, error) {
@@ -84,8 +96,14 @@ func TestDoctorSaysWhatMends(t *testing.T) {
 		}, finding{"user namespaces", good, "kernel.apparmor_restrict_unprivileged_userns is 1", ""}},
 		{"odd setting", func(m *machine) { m.files = files("proc/sys/user/max_user_namespaces", "many\n") },
 			finding{"user namespaces", warning, `user.max_user_namespaces is "many", which is no number`, ""}},
-		{"no lab", func(m *machine) { m.makeLab = func(context.Context) error { return broken } },
-			finding{"lab", failed, "broken", "what the lines above say, or run simrun in a container"}},
+		{"no lab of any kind", func(m *machine) {
+			noEngine(m)
+			m.makeLab = func(context.Context) error { return broken }
+		}, finding{"lab", failed, "broken", "what the lines above say, or what containers need, below"}},
+		{"what containers need", func(m *machine) {
+			noEngine(m)
+			m.makeLab = func(context.Context) error { return broken }
+		}, finding{"containers", warning, "no engine", "start Docker"}},
 		{"little memory", func(m *machine) { m.files = files("proc/meminfo", "MemAvailable: 2048 kB\n") },
 			finding{"memory", warning, "2 MiB available, which is little", "run fewer cells at once, with --jobs 1"}},
 		{"odd memory", func(m *machine) { m.files = files("proc/meminfo", "\n") },

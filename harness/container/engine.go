@@ -197,11 +197,11 @@ func (e *Engine) Reap(ctx context.Context, run string) error {
 	return err
 }
 
-// Count returns how many containers of simrun the engine has, whatever they do.
-func (e *Engine) Count(ctx context.Context) (int, error) {
-	found, err := e.api.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: make(client.Filters).Add("label", Label)})
+// Count returns how many containers of an image the engine has, whatever they do.
+func (e *Engine) Count(ctx context.Context, image string) (int, error) {
+	found, err := e.api.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: make(client.Filters).Add("ancestor", image)})
 	if err != nil {
-		return 0, fmt.Errorf("list the containers of simrun: %w", err)
+		return 0, fmt.Errorf("list the containers of image %q: %w", image, err)
 	}
 	return len(found.Items), nil
 }
