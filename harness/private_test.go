@@ -22,6 +22,7 @@ import (
 // apart. Each line that begins with "got" is a success.
 const attack = `
 dir=%s
+kill -0 %d && echo got process
 cat $dir/secret && echo got secret
 ls -A $dir | grep . && echo got listing
 umount $dir && echo got umount
@@ -57,7 +58,7 @@ func TestPrivateFiles(t *testing.T) {
 	l, err := net.Listen("unix", filepath.Join(dir, "agent.sock"))
 	require.NoError(t, err)
 	defer l.Close()
-	script := fmt.Sprintf(attack, dir)
+	script := fmt.Sprintf(attack, dir, os.Getpid())
 
 	o := nearOptions(t, small)
 	o.Projects[0].Run = []string{"sh", "-c", script}
