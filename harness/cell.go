@@ -20,9 +20,10 @@ import (
 // grace is how long a lab process may live beyond its command's deadline, to put the facts together.
 const grace = 20 * time.Second
 
-// A cell is one running cell as the scheduler sees it. Its load, used and looked belong to the runner.
+// A cell is one running cell as the scheduler sees it. Its plan, load, used and looked belong to the runner.
 type cell struct {
 	key     record.Key
+	plan    planned
 	start   time.Time
 	lab     *lab.Process
 	capture *captureFile // nil: its packets are not kept
@@ -33,6 +34,8 @@ type cell struct {
 	load   float64       // CPUs that it keeps busy; 1 until that is known, 0 when its command has ended
 	used   time.Duration // CPU time so far, when it was looked at
 	looked bool
+
+	stopped string // the limit that it exceeded, so that its programs were ended
 
 	mu    sync.Mutex // guards what follows
 	doing string

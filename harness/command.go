@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/simrun/simrun/harness/lab"
 	"github.com/simrun/simrun/harness/lab/clock"
 	"github.com/simrun/simrun/record"
@@ -29,6 +31,7 @@ type ending struct {
 	stderr   string
 	took     time.Duration
 	usage    lab.Usage
+	pressure record.Pressure
 	attempts []record.Attempt // nil if there could be one only
 	proven   bool             // nothing would ever have happened again
 }
@@ -45,6 +48,7 @@ func (e *ending) said() string {
 // runCommands runs the cell's command on the client host, or so many of it at once as the project has, until
 // all have ended or the deadline has come.
 func runCommands(n *lab.Network, s *spec) (ending, error) {
+	pressure := lab.NewPressure()
 	n.Begin()
 	begin := time.Now() // before the deadline is set, so that what reaches it has taken as long
 	ctx, cancel := context.WithTimeout(context.Background(), s.Timeout)
@@ -62,6 +66,8 @@ func runCommands(n *lab.Network, s *spec) (ending, error) {
 	e := conclude(commands)
 	e.proven = clock.TheBoard().End()
 	e.took = time.Since(begin)
+	e.pressure.CPU += seconds(pressure.CPU())
+	e.pressure.Memory = seconds(pressure.Memory())
 	return e, errors.Join(errs...)
 }
 
@@ -74,6 +80,7 @@ func conclude(commands []*command) ending {
 	e := ending{outcome: worst.outcome, exit: worst.exit, stderr: worst.stderr}
 	for _, c := range commands {
 		e.usage.CPU += c.usage.CPU
+		e.pressure.CPU = max(e.pressure.CPU, seconds(c.waited))
 		e.usage.MaxRSS = max(e.usage.MaxRSS, c.usage.MaxRSS)
 		e.attempts = append(e.attempts, c.attempts...)
 	}
@@ -95,6 +102,7 @@ type command struct {
 	exit     int
 	stderr   string
 	usage    lab.Usage
+	waited   time.Duration // for a CPU
 	attempts []record.Attempt
 }
 
@@ -134,6 +142,8 @@ func (c *command) attempt(ctx context.Context, limit time.Duration) error {
 	if err := c.network.Start(cmd); err != nil {
 		return fmt.Errorf("start %s: %w", c.spec.Command[0], err)
 	}
+	awaitEnd(cmd.Process.Pid)
+	c.waited += lab.RunDelay(cmd.Process.Pid)
 	err := cmd.Wait()
 	took, usage := time.Since(start), lab.UsageOf(cmd.ProcessState)
 	c.usage.CPU += usage.CPU
@@ -155,6 +165,13 @@ func (c *command) attempt(ctx context.Context, limit time.Duration) error {
 	c.attempts = append(c.attempts, record.Attempt{Command: c.number, Outcome: how, Exit: c.exit, Stderr: c.stderr,
 		Start: seconds(start.Sub(c.begin)), Seconds: seconds(took)})
 	return nil
+}
+
+// awaitEnd waits for the end of a child process, and leaves it to be waited for once more. Until then the kernel
+// tells about it.
+func awaitEnd(pid int) {
+	for unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
+	}
 }
 
 // process returns the command as a process group of its own, which ends with ctx.

@@ -35,6 +35,13 @@ func Check(ctx context.Context) error { return lab.Check(ctx) }
 // what is in the way.
 func CheckClock(ctx context.Context) error { return lab.CheckClock(ctx) }
 
+// CheckPressure finds out whether cells can tell that they had to wait for the machine. The error says what is
+// missing.
+func CheckPressure() error { return lab.CheckPressure() }
+
+// CheckLimits finds out which limits of a cell the kernel does not keep by itself. The error says what is done then.
+func CheckLimits() error { return lab.CheckLimits() }
+
 // runInside is the life of a lab process: it makes one cell's internet and client host, runs the cell's
 // command there, and sends what was seen to its parent.
 func runInside(parent *lab.Control) error {
@@ -49,6 +56,9 @@ func runInside(parent *lab.Control) error {
 	}
 	files := lab.Files{ResolvConf: resolvConf(&s), Hosts: hostsFile(s.World), Hidden: s.Hidden, Shown: s.Shown}
 	if err := lab.Mount(files); err != nil {
+		return err
+	}
+	if err := lab.Limit(s.Limits.ofLab()); err != nil {
 		return err
 	}
 	if err := furnish(&s); err != nil {
@@ -111,6 +121,10 @@ func answer(parent *lab.Control, in *internet) {
 		if parent.Receive(&q) != nil {
 			os.Exit(1) // the scheduler is gone
 		}
+		if q.Stop != "" {
+			in.stop(q.Stop)
+			continue
+		}
 		doing := ""
 		if w := in.waiting(in.observe()); len(w) > 0 {
 			doing = w[0]
@@ -148,8 +162,10 @@ func hostsFile(w *scenarios.World) string {
 func (in *internet) facts(e ending) *record.Cell {
 	c := in.observe()
 	c.Started = in.network.Begun().UTC().Format(time.RFC3339Nano)
-	c.Outcome, c.Exit, c.Stderr, c.Attempts = e.outcome, e.exit, e.stderr, e.attempts
+	c.Outcome, c.Exit, c.Attempts = e.outcome, e.exit, e.attempts
+	c.Limit, c.Stderr = in.withLimit(e.stderr)
 	c.Seconds = record.Seconds(e.took.Seconds())
+	c.Pressure = e.pressure
 	c.ClientCPU, c.MaxRSS = record.Seconds(e.usage.CPU.Seconds()), e.usage.MaxRSS
 	read := in.filesRead() // before anybody else reads them
 	in.countClientFaults(read, e.said())

@@ -15,6 +15,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/mod/module"
@@ -46,6 +47,7 @@ type internet struct {
 	egresses     []string // names of the hosts that connect to others, in the order of their addresses
 	images       map[string]*Image
 	programs     []*program
+	limit        atomic.Pointer[string] // that the programs of the cell exceeded
 
 	mu      sync.Mutex // guards what follows
 	dbs     map[string]*fakeupstream.ChecksumDB

@@ -22,6 +22,8 @@ type Options struct {
 	Timeout   time.Duration     // deadline of each cell; 0 means DefaultTimeout
 	Seed      uint64            // of all that is drawn at random
 	Virtual   bool              // the clock of a cell jumps over the time in which nothing can happen
+	Limits    Limits            // of each cell
+	Retries   int               // of each cell that was contended, when all others have been run
 	Captures  string            // folder beside results.jsonl for each cell's packets; empty: they are not kept
 	CacheDir  string            // where generated modules are kept between runs
 	Version   string            // of simrun

@@ -21,6 +21,12 @@ func Check(context.Context) error { return ErrNoLabs }
 // CheckClock returns ErrNoLabs.
 func CheckClock(context.Context) error { return ErrNoLabs }
 
+// CheckPressure returns ErrNoLabs.
+func CheckPressure() error { return ErrNoLabs }
+
+// CheckLimits returns ErrNoLabs.
+func CheckLimits() error { return ErrNoLabs }
+
 // A Plan cannot be had on this system.
 type Plan struct{ none }
 

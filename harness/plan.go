@@ -24,6 +24,7 @@ type Plan struct {
 	options Options
 	header  record.Run
 	cells   []planned
+	retries []planned // that an earlier simrun ran, and that were contended
 	secrets *redactor // of what is recorded
 }
 
@@ -32,6 +33,8 @@ type planned struct {
 	key  record.Key
 	spec *spec  // shared by all repetitions
 	skip string // why it cannot be run on this machine; empty: it can
+
+	tries []record.Try // that were contended
 }
 
 // withRealClock returns the same cell for the real clock.
@@ -53,6 +56,7 @@ func NewPlan(ctx context.Context, o Options) (*Plan, error) {
 	if o.Timeout == 0 {
 		o.Timeout = DefaultTimeout
 	}
+	o.Limits = o.Limits.orDefault()
 	if err := checkSize(&o); err != nil {
 		return nil, err
 	}
@@ -247,13 +251,13 @@ func (p *Plan) add(s *scenarios.Scenario, project *scenarios.Project, c *scenari
 	}
 	o := &p.options
 	own := &spec{World: s.World, Faults: s.Faults, Config: c, Universe: on.universe, Keys: on.keys, Trees: on.trees, Altered: on.altered, Images: o.Images,
-		Command: command, Parallel: project.Parallel, Env: clientEnv(g, c, on.keys), Timeout: o.Timeout, Virtual: o.Virtual, Seed: o.Seed}
+		Command: command, Parallel: project.Parallel, Env: clientEnv(g, c, on.keys), Timeout: o.Timeout, Limits: o.Limits, Virtual: o.Virtual, Seed: o.Seed}
 	if c.Cache == scenarios.CacheWarm {
 		own.Warm = on.warm
 	}
 	own.Hidden, own.Shown = privateFolders(), shown(g, own)
 	key := record.Key{Scenario: s.Name, Config: c.Name, Project: project.Name, Go: g.Version}
-	p.cells = append(p.cells, planned{key, own, missingProgram(s.World)})
+	p.cells = append(p.cells, planned{key: key, spec: own, skip: missingProgram(s.World)})
 	return nil
 }
 

@@ -30,11 +30,12 @@ const (
 func (p *Plan) Run(ctx context.Context, emit func(*record.Cell) error, progress func(Status)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	r := &runner{plan: p, ended: make(chan end), resting: make(chan *cell), live: map[record.Key]*cell{}, begin: time.Now()}
+	r := &runner{plan: p, ended: make(chan end), resting: make(chan *cell), live: map[record.Key]*cell{}, begin: time.Now(),
+		room: float64(p.options.Jobs), retries: slices.Clone(p.retries)}
 	defer r.drain(cancel)
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
-	for ticks := 0; r.done < len(p.cells); ticks++ {
+	for ticks := 0; r.left() > 0; ticks++ {
 		r.startSome(ctx)
 		if ticks%statusEvery == 0 && progress != nil {
 			progress(r.status())
@@ -49,12 +50,7 @@ func (p *Plan) Run(ctx context.Context, emit func(*record.Cell) error, progress 
 				r.start(ctx, *e.again)
 				continue
 			}
-			c := e.facts
-			delete(r.live, c.Key)
-			r.done++
-			p.secrets.cell(c)
-			verdict.Judge(&p.header, c)
-			if err := emit(c); err != nil {
+			if err := r.settle(e.facts, emit); err != nil {
 				return err
 			}
 		case <-ticker.C:
@@ -67,13 +63,30 @@ func (p *Plan) Run(ctx context.Context, emit func(*record.Cell) error, progress 
 	return nil
 }
 
+// settle judges a cell that has ended, and hands it on.
+func (r *runner) settle(c *record.Cell, emit func(*record.Cell) error) error {
+	p := r.live[c.Key].plan
+	r.account(c)
+	r.plan.secrets.cell(c)
+	verdict.Judge(&r.plan.header, c)
+	r.adapt(c)
+	if r.plan.again(c) {
+		r.retries = append(r.retries, p.after(c))
+	}
+	return emit(c)
+}
+
 // A runner is the running state of a run.
 type runner struct {
 	plan    *Plan
 	begin   time.Time
 	looked  time.Time     // when look was last called
 	used    time.Duration // CPU time of this program and all that it has started, then
-	others  float64       // CPUs that were busy with that beside the live cells
+	others  float64       // CPUs that were busy with that beside the cells
+	own     float64       // CPUs that this program and its cells have kept busy of late
+	gone    time.Duration // CPU time that cells used between the last look at them and their end
+	room    float64       // CPUs for cells that work, at most Options.Jobs
+	retries []planned     // to be run again when all others have been
 	next    int           // index of the cell that starts next
 	done    int
 	live    map[record.Key]*cell
@@ -94,6 +107,9 @@ func (r *runner) startSome(ctx context.Context) {
 		r.next++
 		r.start(ctx, c)
 	}
+	if c, ok := r.retryOne(); ok {
+		r.start(ctx, c)
+	}
 }
 
 // cpu reports whether the live cells leave room for one more, and whatever else this program does, which in
@@ -107,7 +123,7 @@ func (r *runner) cpu() bool {
 	if r.plan.options.Virtual && len(r.live) >= r.plan.options.Jobs {
 		return false // they hardly wait, and what a cell lives through when it gets no CPU counts
 	}
-	return len(r.live) == 0 || sum <= float64(r.plan.options.Jobs)-0.5
+	return len(r.live) == 0 || sum <= r.room-0.5
 }
 
 // memory reports whether there is room for a few more cells. Without live cells there always is.
@@ -117,7 +133,7 @@ func (r *runner) memory() bool {
 
 func (r *runner) start(ctx context.Context, p planned) {
 	if p.skip != "" {
-		r.live[p.key] = &cell{key: p.key, start: time.Now()}
+		r.live[p.key] = &cell{key: p.key, plan: p, start: time.Now()}
 		go func() { r.ended <- end{facts: &record.Cell{Key: p.key, Outcome: record.Skipped, Note: p.skip}} }()
 		return
 	}
@@ -127,12 +143,13 @@ func (r *runner) start(ctx context.Context, p planned) {
 		return
 	}
 	if err != nil {
-		r.live[p.key] = &cell{key: p.key, start: time.Now()}
+		r.live[p.key] = &cell{key: p.key, plan: p, start: time.Now()}
 		go func() {
 			r.ended <- end{facts: &record.Cell{Key: p.key, Outcome: record.HarnessError, Note: err.Error()}}
 		}()
 		return
 	}
+	c.plan = p
 	r.live[p.key] = c
 	rest := func() {
 		select {
@@ -159,14 +176,14 @@ func (r *runner) drain(cancel func()) {
 	}
 }
 
-// look finds out how much of a CPU each live cell has kept busy since the last look.
+// look finds out how much of a CPU each live cell has kept busy since the last look, and ends the programs of those
+// that exceed their limits.
 func (r *runner) look() {
-	if r.next == len(r.plan.cells) {
-		return // nobody needs a slot
-	}
-	now, used := time.Now(), treeCPU()
+	now, used := time.Now(), trees()
 	since := now.Sub(r.looked)
-	others := used[os.Getpid()] - r.used
+	ours := used[os.Getpid()].cpu
+	r.own = ownMemory*r.own + (1-ownMemory)*float64(ours-r.used)/float64(since)
+	others := ours - r.used - r.gone
 	for _, c := range r.live {
 		if c.lab == nil {
 			continue // it could not be started
@@ -176,14 +193,15 @@ func (r *runner) look() {
 		case !alive:
 			c.load = 0
 		case c.looked:
-			c.load = float64(so-c.used) / float64(since)
+			c.load = float64(so.cpu-c.used) / float64(since)
 		}
 		if alive {
-			others -= so - c.used
+			others -= so.cpu - c.used
+			c.watch(so)
 		}
-		c.used, c.looked = so, true
+		c.used, c.looked = so.cpu, true
 	}
-	r.looked, r.used = now, used[os.Getpid()]
+	r.looked, r.used, r.gone = now, ours, 0
 	r.others = max(0, float64(others)/float64(since)) // what nobody waited for is missing in the sum
 }
 
@@ -208,18 +226,20 @@ func (r *runner) status() Status {
 // clockTick is the unit of CPU times in /proc: USER_HZ is 100 on every architecture that Go runs on.
 const clockTick = 10 * time.Millisecond
 
-// treeCPU returns the CPU time that each process and its living descendants have used so far.
-func treeCPU() map[int]time.Duration {
-	parent, used := map[int]int{}, map[int]time.Duration{}
+// trees returns what each process and its living descendants take from this machine.
+func trees() map[int]usage {
+	parent, used := map[int]int{}, map[int]usage{}
 	for _, name := range processes() {
-		if pid, ppid, cpu, ok := readStat("/proc/" + name + "/stat"); ok {
-			parent[pid], used[pid] = ppid, cpu
+		if pid, ppid, u, ok := readStat("/proc/" + name + "/stat"); ok {
+			parent[pid], used[pid] = ppid, u
 		}
 	}
-	total := map[int]time.Duration{}
-	for pid, cpu := range used {
+	total := map[int]usage{}
+	for pid, u := range used {
 		for p, hops := pid, 0; p > 1 && hops < 64; p, hops = parent[p], hops+1 {
-			total[p] += cpu
+			sum := total[p]
+			sum.add(u)
+			total[p] = sum
 		}
 	}
 	return total
@@ -238,21 +258,24 @@ func processes() []string {
 
 // readStat reads /proc/PID/stat, see proc_pid_stat(5). CPU is that of the process and of those of its
 // children that it has waited for.
-func readStat(name string) (pid, ppid int, cpu time.Duration, ok bool) {
+func readStat(name string) (pid, ppid int, u usage, ok bool) {
 	pid, f, ok := statFields(name)
 	if !ok {
-		return 0, 0, 0, false
+		return 0, 0, u, false
 	}
 	ppid, _ = strconv.Atoi(f[1])
 	for _, ticks := range f[11:15] { // utime stime cutime cstime
 		n, _ := strconv.ParseInt(ticks, 10, 64)
-		cpu += time.Duration(n) * clockTick
+		u.cpu += time.Duration(n) * clockTick
 	}
-	return pid, ppid, cpu, true
+	u.tasks, _ = strconv.Atoi(f[17])
+	pages, _ := strconv.ParseInt(f[21], 10, 64)
+	u.memory = pages * int64(os.Getpagesize())
+	return pid, ppid, u, true
 }
 
 // statFields returns the number of a process and the fields of its /proc/PID/stat from the third on, of which there
-// are at least 20; false if it has ended.
+// are at least 22; false if it has ended.
 func statFields(name string) (pid int, fields []string, ok bool) {
 	b, err := os.ReadFile(name)
 	if err != nil {
@@ -261,7 +284,7 @@ func statFields(name string) (pid int, fields []string, ok bool) {
 	text, rest, _ := strings.Cut(string(b), " ")
 	pid, err = strconv.Atoi(text)
 	fields = strings.Fields(rest[strings.LastIndexByte(rest, ')')+1:]) // the second one, the name, may hold anything
-	return pid, fields, err == nil && len(fields) >= 20
+	return pid, fields, err == nil && len(fields) >= 22
 }
 
 // availableMemory returns the bytes that programs can still take, see proc_meminfo(5).

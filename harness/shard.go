@@ -67,13 +67,21 @@ func durations(cells []planned, earlier []record.Cell) []record.Seconds {
 	return took
 }
 
-// Skip takes cells out of a plan that are there already. They must be some of the plan's.
+// Skip takes cells out of a plan that are there already, but for those that were contended and are to be run
+// again. They must be some of the plan's.
 func (p *Plan) Skip(done []record.Cell) error {
-	there := map[record.Key]bool{}
+	there := map[record.Key]*record.Cell{}
 	for i := range done {
-		there[done[i].Key] = true
+		there[done[i].Key] = &done[i]
 	}
-	left := slices.DeleteFunc(slices.Clone(p.cells), func(c planned) bool { return there[c.key] })
+	var left []planned
+	for _, c := range p.cells {
+		if facts := there[c.key]; facts == nil {
+			left = append(left, c)
+		} else if p.again(facts) {
+			p.retries = append(p.retries, c.after(facts))
+		}
+	}
 	if len(left)+len(there) != len(p.cells) {
 		return wrongInput("the cells that are there are not those of this run")
 	}

@@ -30,10 +30,11 @@ type spec struct {
 	Timeout  time.Duration
 	Started  time.Time // when the scheduler began to start the lab process
 	Seed     uint64    // of the run; startCell adds the number of the repetition
-	Virtual  bool      // the clock jumps over the time in which nothing can happen
-	Unkept   string    // why it does not, where that was asked for
-	Capture  bool      // the client's packets go to lab.CaptureFile
-	Shell    bool      // the command has this process's standard input and output, and no deadline
+	Limits   Limits
+	Virtual  bool   // the clock jumps over the time in which nothing can happen
+	Unkept   string // why it does not, where that was asked for
+	Capture  bool   // the client's packets go to lab.CaptureFile
+	Shell    bool   // the command has this process's standard input and output, and no deadline
 }
 
 // keys are the secrets of a run's internet: who signs for which host.
@@ -61,4 +62,7 @@ type message struct {
 }
 
 // A question is what the scheduler sends to a lab process after the spec.
-type question struct{ Doing bool }
+type question struct {
+	Doing bool   `json:",omitempty"` // what the cell waits for
+	Stop  string `json:",omitempty"` // end all programs of the cell: the limit that they exceed
+}

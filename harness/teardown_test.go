@@ -274,7 +274,7 @@ func (r *runningCommand) awaitIdle(pid int) {
 	used := time.Duration(-1)
 	require.Eventually(r.t, func() bool {
 		before := used
-		used = treeCPU()[pid]
+		used = trees()[pid].cpu
 		return used == before
 	}, patience, 500*time.Millisecond)
 }

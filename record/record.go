@@ -180,6 +180,7 @@ type Cell struct {
 	ClockNote   string           `json:"clock_note,omitempty"` // why the real one, where the virtual one was asked for
 	Exit        int              `json:"exit"`
 	Stderr      string           `json:"stderr,omitempty"`
+	Limit       string           `json:"limit,omitempty"`    // which limit its programs exceeded, for which all were ended
 	Attempts    []Attempt        `json:"attempts,omitempty"` // of all commands, in the order of their starts, if there may be several
 	Attribution Attribution      `json:"attribution"`
 	Requests    []Request        `json:"requests,omitempty"`
@@ -201,6 +202,24 @@ type Cell struct {
 	ClientCPU   Seconds          `json:"client_cpu_seconds"`  // go and all that it started
 	CPUSeconds  Seconds          `json:"cpu_seconds"`         // all processes of the cell
 	MaxRSS      int64            `json:"max_rss_bytes"`       // the largest process of the cell
+	Pressure    Pressure         `json:"pressure,omitzero"`   // what else took the machine meanwhile
+	Contended   bool             `json:"contended,omitempty"` // Pressure was such that Seconds are not to be trusted
+	Tries       []Try            `json:"tries,omitempty"`     // how the cell ended before, contended each time, oldest first
+}
+
+// Pressure says for how long a cell's programs were kept from their work, by other programs or other cells,
+// while the command ran. It is in real time, whatever the cell's clock.
+type Pressure struct {
+	CPU    Seconds `json:"cpu,omitempty"`    // they were ready to run and had none: the thread of the lab process that waited longest, and the first one of the command, added up
+	Memory Seconds `json:"memory,omitempty"` // some program of the machine waited for memory; 0 if the kernel has no PSI
+}
+
+// A Try is how a cell ended that was contended, and so was run again.
+type Try struct {
+	Outcome  Outcome  `json:"outcome"`
+	Class    string   `json:"class,omitempty"`
+	Seconds  Seconds  `json:"seconds"`
+	Pressure Pressure `json:"pressure,omitzero"`
 }
 
 // An Attempt is one run of the command, in a cell whose config tries again or whose project runs several

@@ -159,7 +159,7 @@ func encode(l line) ([]byte, error) {
 // Results is what a results file holds.
 type Results struct {
 	Run   Run
-	Cells []Cell // in the order in which they ended
+	Cells []Cell // in the order in which they ended; of one that was contended and run again, the last
 	Torn  int    // number of the last line if it is incomplete, and so left out of Cells; else 0
 }
 
@@ -199,7 +199,7 @@ const leastCell = 200
 func read(r io.Reader, name string, length int64) (results *Results, size int64, err error) {
 	in := bufio.NewReader(r)
 	results = new(Results)
-	strings := pool{}
+	places := places{strings: pool{}}
 	for n := 1; ; n++ {
 		text, err := readLine(in)
 		if err != nil && err != io.EOF {
@@ -212,7 +212,7 @@ func read(r io.Reader, name string, length int64) (results *Results, size int64,
 		case atEnd && len(text) == 0:
 			return results, size, nil
 		}
-		if err := results.add(text, n == 1); err != nil {
+		if err := results.add(text, n == 1, &places); err != nil {
 			if atEnd && n > 1 {
 				results.Torn = n
 				return results, size, nil
@@ -221,8 +221,6 @@ func read(r io.Reader, name string, length int64) (results *Results, size int64,
 		}
 		if n == 1 {
 			results.Cells = make([]Cell, 0, max(0, min(int64(results.Run.Cells), length/leastCell)))
-		} else {
-			strings.shrink(reflect.ValueOf(&results.Cells[n-2]).Elem())
 		}
 		size += int64(len(text))
 		if !atEnd {
@@ -247,7 +245,7 @@ func readLine(in *bufio.Reader) ([]byte, error) {
 }
 
 // add decodes one line into r.
-func (r *Results) add(text []byte, first bool) error {
+func (r *Results) add(text []byte, first bool, at *places) error {
 	if first {
 		if err := checkVersion(text); err != nil {
 			return err
@@ -264,9 +262,34 @@ func (r *Results) add(text []byte, first bool) error {
 	case first:
 		r.Run = *l.Run
 	default:
-		r.Cells = append(r.Cells, *l.Cell)
+		at.put(r, l.Cell)
 	}
 	return nil
+}
+
+// places is where the cells of results are, while they are being read.
+type places struct {
+	strings pool
+	index   map[Key]int // nil until it is needed
+}
+
+// put adds a cell to results. One that was run again, because it was contended, takes the place of the one before.
+func (p *places) put(r *Results, c *Cell) {
+	p.strings.shrink(reflect.ValueOf(c).Elem())
+	if len(c.Tries) > 0 && p.index == nil {
+		p.index = map[Key]int{}
+		for i := range r.Cells {
+			p.index[r.Cells[i].Key] = i
+		}
+	}
+	if i, there := p.index[c.Key]; there && len(c.Tries) > 0 {
+		r.Cells[i] = *c
+		return
+	}
+	r.Cells = append(r.Cells, *c)
+	if p.index != nil {
+		p.index[c.Key] = len(r.Cells) - 1
+	}
 }
 
 // checkVersion looks at the version alone, so that a file of another version is called that, and not

@@ -376,3 +376,22 @@ func replacement(t *testing.T) string {
 	require.NoError(t, os.WriteFile(path, nil, 0o666))
 	return path
 }
+
+func TestReadKeepsTheLastTryOfACell(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "results.jsonl")
+	w, err := record.Create(path, sampleRun())
+	require.NoError(t, err)
+	first, other := sampleCell(), sampleCell()
+	other.Rep = 1
+	again := first
+	again.Tries = []record.Try{{Outcome: first.Outcome, Class: first.Class, Seconds: first.Seconds, Pressure: record.Pressure{CPU: 2}}}
+	twice := other
+	twice.Tries = again.Tries
+	for _, c := range []record.Cell{first, other, again, twice} {
+		require.NoError(t, w.Append(&c))
+	}
+	require.NoError(t, w.Close())
+	results, err := record.ReadFile(path)
+	require.NoError(t, err)
+	assert.Equal(t, []record.Cell{again, twice}, results.Cells)
+}

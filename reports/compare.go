@@ -44,6 +44,9 @@ func comparisonLead(c *verdict.Comparison) []string {
 		basis += " This is what the runs have in common; what is left out is listed below."
 	}
 	lead := []string{answer, basis, timeBasis(c)}
+	if c.Contended > 0 {
+		lead = append(lead, fmt.Sprintf("The times of %s are left out: %s.", count(c.Contended, "cell"), contendedReason))
+	}
 	if change := c.Overall - 1; c.SameSpeed() && c.Overall > 0 && math.Abs(change) >= c.Rules.Least {
 		lead = append(lead, fmt.Sprintf("All configs together: %+.0f %%. What all have in common is the machine or Go rather than their settings.", 100*change))
 	}

@@ -174,6 +174,9 @@ func (d *details) matrixCell(e Entry, key record.Key) matrixCell {
 	if e.Broken > 0 {
 		c.Marks = brokenMark
 	}
+	if e.doubtful() {
+		c.Marks += contendedMark
+	}
 	if e.Outcome != record.OK {
 		c.Sort += unsorted
 	}

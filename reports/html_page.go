@@ -232,15 +232,11 @@ func (d *details) findingView(f verdict.Finding) findingView {
 func truth(results *record.Results, t *Table) []fact {
 	run := &results.Run
 	var releases []string
-	pressed := 0
 	var setup []record.Seconds
 	for i := range results.Cells {
 		c := &results.Cells[i]
 		if c.Go != "" && !slices.Contains(releases, c.Go) {
 			releases = append(releases, c.Go)
-		}
-		if ran(c) && pressedForCPU(run, c) {
-			pressed++
 		}
 		if ran(c) {
 			setup = append(setup, c.SetupTime)
@@ -260,7 +256,7 @@ func truth(results *record.Results, t *Table) []fact {
 		{"cells", fmt.Sprintf("%d of %d planned", len(results.Cells), run.Cells)},
 		{"harness errors", fmt.Sprintf("%d, in which simrun itself failed; they are never ranked", t.Outcomes[record.HarnessError])},
 		{"not exercised", fmt.Sprintf("%s met no declared fault", count(t.Unexercised, "cell"))},
-		{"cells under CPU pressure", fmt.Sprintf("%s took more than half a second of real time beyond what the go command lived", count(pressed, "cell"))},
+		{"contended", fmt.Sprintf("%s had to wait for a CPU or for memory, after cells were run again %s because of that", count(t.Contended, "cell"), count(t.Retried, "time"))},
 	}
 	if len(setup) > 0 {
 		facts = append(facts, fact{"median set-up of a lab", secondsText(median(setup))})
@@ -284,12 +280,3 @@ func deliveryText(all []verdict.Delivery) string {
 }
 
 func millis(s record.Seconds) string { return fmt.Sprintf("%.1f ms", 1000*float64(s)) }
-
-// pressure is how much longer than its set-up and its command a cell may take on a machine that has CPU to
-// spare.
-const pressure record.Seconds = 0.5
-
-// pressedForCPU reports whether a cell had to wait for the machine. It can only be told on the real clock.
-func pressedForCPU(run *record.Run, c *record.Cell) bool {
-	return run.Clock == "real" && c.RealSeconds-c.Seconds-c.SetupTime > pressure
-}

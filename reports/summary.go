@@ -144,6 +144,9 @@ func marksText(t *Table) string {
 	if t.Unexercised > 0 {
 		text += " " + unexercisedMark + ": not exercised, no declared fault bit."
 	}
+	if t.anyDoubtful() {
+		text += " " + contendedMark + ": " + contendedText + "."
+	}
 	if len(t.Broken) > 0 {
 		text += " " + brokenMark + ": not as the scenario expects."
 	}

@@ -28,6 +28,8 @@ type Table struct {
 	Cells       int                    // cells that there are; Run.Cells were planned
 	Outcomes    map[record.Outcome]int // how many cells ended in which way
 	Unexercised int                    // cells that ran and in which no declared fault bit
+	Contended   int                    // cells that ran while they had to wait for the machine
+	Retried     int                    // times that a cell was run again because of that
 
 	Broken   []Finding // what cells did that was not expected: one per entry, with the text of its first
 	Failures []Finding // why simrun failed in cells, the most frequent reason first
@@ -52,7 +54,8 @@ type Entry struct {
 	OK          int            // repetitions that ended with OK
 	Unexercised int            // repetitions in which no declared fault bit
 	Broken      int            // repetitions that broke an expectation
-	Median      record.Seconds // of the repetitions that ran
+	Contended   int            // repetitions that ran while they had to wait for the machine
+	Median      record.Seconds // of the repetitions that ran: of those that were not contended, if there is one
 	Min, Max    record.Seconds
 }
 
@@ -101,6 +104,10 @@ func Summarize(run record.Run, cells []record.Cell) *Table {
 		if ran(&cells[i]) && !cells[i].Exercised() {
 			t.Unexercised++
 		}
+		if cells[i].Contended {
+			t.Contended++
+		}
+		t.Retried += len(cells[i].Tries)
 	}
 	return t
 }
@@ -211,7 +218,7 @@ func (e Entry) untouched() bool {
 // fold makes one entry of the repetitions of a cell.
 func fold(run record.Run, cells []record.Cell) Entry {
 	var e Entry
-	var seconds []record.Seconds
+	var seconds, doubtful []record.Seconds
 	for i := range cells {
 		c := &cells[i]
 		e.Outcome = foldOutcome(e.Outcome, c.Outcome)
@@ -221,7 +228,11 @@ func fold(run record.Run, cells []record.Cell) Entry {
 		if !ran(c) {
 			continue
 		}
-		seconds = append(seconds, c.Seconds)
+		if c.Contended {
+			doubtful = append(doubtful, c.Seconds)
+		} else {
+			seconds = append(seconds, c.Seconds)
+		}
 		if c.Outcome == record.OK {
 			e.OK++
 		}
@@ -229,11 +240,15 @@ func fold(run record.Run, cells []record.Cell) Entry {
 			e.Unexercised++
 		}
 	}
+	e.Reps, e.Contended = len(seconds)+len(doubtful), len(doubtful)
+	if len(seconds) == 0 {
+		seconds = doubtful
+	}
 	if len(seconds) == 0 {
 		return e
 	}
 	slices.Sort(seconds)
-	e.Reps, e.Min, e.Max, e.Median = len(seconds), seconds[0], seconds[len(seconds)-1], median(seconds)
+	e.Min, e.Max, e.Median = seconds[0], seconds[len(seconds)-1], median(seconds)
 	return e
 }
 

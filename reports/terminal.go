@@ -231,15 +231,16 @@ func (p *printer) name(name string, width int) []string {
 
 // legend explains the signs that the matrix uses, and no others.
 func (p *printer) legend() {
-	var broken, unexercised, repeated bool
+	var broken, unexercised, doubtful, repeated bool
 	for _, r := range p.table.Rows {
 		for _, e := range r.Entries {
 			broken = broken || e.Broken > 0
 			unexercised = unexercised || e.Unexercised > 0
+			doubtful = doubtful || e.doubtful()
 			repeated = repeated || e.Reps > 1
 		}
 	}
-	if repeated || unexercised || broken || len(p.long) > 0 {
+	if repeated || unexercised || doubtful || broken || len(p.long) > 0 {
 		p.out.WriteByte('\n')
 	}
 	if repeated {
@@ -247,6 +248,9 @@ func (p *printer) legend() {
 	}
 	if unexercised {
 		p.paragraph("", plain, unexercisedMark+" not exercised: no declared fault bit, so nothing was survived")
+	}
+	if doubtful {
+		p.paragraph("", plain, contendedMark+" "+contendedText)
 	}
 	if broken {
 		p.paragraph("", plain, brokenMark+" breaks an expectation of the scenario")

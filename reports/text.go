@@ -2,6 +2,7 @@ package reports
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -116,6 +117,7 @@ func (e Entry) text() string {
 const (
 	brokenMark      = "!"
 	unexercisedMark = "*"
+	contendedMark   = "~"
 )
 
 func (e Entry) marks() string {
@@ -126,8 +128,24 @@ func (e Entry) marks() string {
 	if e.Unexercised > 0 {
 		marks += unexercisedMark
 	}
+	if e.doubtful() {
+		marks += contendedMark
+	}
 	return marks
 }
+
+// doubtful reports whether the seconds of an entry are all from repetitions that were contended.
+func (e Entry) doubtful() bool { return e.Reps > 0 && e.Contended == e.Reps }
+
+func (t *Table) anyDoubtful() bool {
+	return slices.ContainsFunc(t.Rows, func(r Row) bool { return slices.ContainsFunc(r.Entries, Entry.doubtful) })
+}
+
+// contendedReason is why a time is in doubt.
+const contendedReason = "they had to wait for a CPU or for memory"
+
+// contendedText explains the mark of such an entry.
+const contendedText = "it had to wait for a CPU or for memory in every repetition: its seconds tell of the machine, too"
 
 // countText says how many cells there are and how they ended.
 func (t *Table) countText() string {

@@ -73,6 +73,7 @@ type (
 		Reps        int                `json:"repetitions"`
 		OK          int                `json:"ok"`
 		Unexercised int                `json:"unexercised"`
+		Contended   int                `json:"contended"`
 		Median      record.Seconds     `json:"median_seconds"`
 		Min         record.Seconds     `json:"min_seconds"`
 		Max         record.Seconds     `json:"max_seconds"`
@@ -144,7 +145,7 @@ func newCellVerdict(run *record.Run, cells []record.Cell) cellVerdict {
 	made := cellVerdict{
 		situationName: situationName{cells[0].Scenario, cells[0].Project, cells[0].Go},
 		Config:        cells[0].Config,
-		Outcome:       e.Outcome, Reps: e.Reps, OK: e.OK, Unexercised: e.Unexercised,
+		Outcome:       e.Outcome, Reps: e.Reps, OK: e.OK, Unexercised: e.Unexercised, Contended: e.Contended,
 		Median: e.Median, Min: e.Min, Max: e.Max,
 	}
 	for i := range cells {

@@ -29,10 +29,11 @@ type Comparison struct {
 	Flaky    []Change     // cells whose repetitions disagree in a run, and not in the same way in both
 	Times    []TimeChange // where time changed by more than chance; the slower first
 
-	Tests    int     // times that were tested, of configs and of cells
-	Untested int     // times with too few repetitions for any difference to be told from chance
-	Overall  float64 // new time by old time, the median over all cells that ended alike; 0: there is none
-	Machine  float64 // time that the machine takes to set up a cell, new by old; 0: not known
+	Tests     int     // times that were tested, of configs and of cells
+	Contended int     // cells whose times are left out, as they ran while they had to wait for the machine
+	Untested  int     // times with too few repetitions for any difference to be told from chance
+	Overall   float64 // new time by old time, the median over all cells that ended alike; 0: there is none
+	Machine   float64 // time that the machine takes to set up a cell, new by old; 0: not known
 }
 
 // A Difference is something in which two runs differ as wholes.

@@ -47,6 +47,7 @@ func (c *Comparison) SameSpeed() bool {
 func (c *Comparison) compareTimes(pairs []pair) {
 	c.Machine = ratioOf(pairs, func(c *record.Cell) record.Seconds { return c.SetupTime })
 	pairs = slices.DeleteFunc(slices.Clone(pairs), func(p pair) bool { return !endedAlike(&p) })
+	pairs = c.withoutContended(pairs)
 	c.Overall = ratioOf(pairs, func(c *record.Cell) record.Seconds { return c.Seconds })
 	tests := timeTests(pairs)
 	tested := testable(tests, c.Rules.Alpha)
@@ -60,6 +61,20 @@ func (c *Comparison) compareTimes(pairs []pair) {
 		}
 	}
 	slices.SortStableFunc(c.Times, func(a, b TimeChange) int { return cmp.Compare(b.Ratio, a.Ratio) })
+}
+
+// withoutContended leaves the cells out that were contended, and pairs of which that leaves nothing in a run.
+func (c *Comparison) withoutContended(pairs []pair) []pair {
+	var left []pair
+	for _, p := range pairs {
+		trusted := func(c *record.Cell) bool { return !c.Contended }
+		old, new := only(p.old, trusted), only(p.new, trusted)
+		c.Contended += len(p.old) - len(old) + len(p.new) - len(new)
+		if len(old) > 0 && len(new) > 0 {
+			left = append(left, pair{p.key, old, new})
+		}
+	}
+	return left
 }
 
 // timeTests lines up the tests: of configs, then of cells.

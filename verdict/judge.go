@@ -9,7 +9,8 @@ import (
 	"github.com/simrun/simrun/scenarios"
 )
 
-// Judge fills in what follows from the facts of a cell: its Class, Attribution, Leaks and Integrity.
+// Judge fills in what follows from the facts of a cell: its Class, Attribution, Leaks and Integrity,
+// and whether it was Contended.
 // It replaces what is there. A host counts as outside unless run.Private names it.
 func Judge(run *record.Run, cell *record.Cell) {
 	project := projectOf(run, cell.Project)
@@ -18,6 +19,7 @@ func Judge(run *record.Run, cell *record.Cell) {
 	cell.Attribution = Attribute(cell)
 	cell.Leaks = Leaks(cell, project, outside)
 	cell.Integrity = Integrity(cell, project)
+	cell.Contended = Contended(cell)
 }
 
 // Broken returns the expectations of its scenario that a judged cell breaks, one line each: what was

@@ -35,7 +35,7 @@ type folded struct {
 	worked  bool           // every repetition did
 	met     bool           // the fault bit in one
 	failed  bool           // simrun did, or the cell was skipped, in some repetition
-	seconds record.Seconds // median of those that ran
+	seconds record.Seconds // median of those that ran, if possible without contention
 
 	notOK, hang, leak, tampered, unverified *record.Key // the first that shows it; nil: none
 }
@@ -112,7 +112,7 @@ func fold(cells []*record.Cell) *folded {
 		f.worked = false
 		return f
 	}
-	f.seconds = record.Seconds(medianOf(ran, func(c *record.Cell) float64 { return float64(c.Seconds) }))
+	f.seconds = record.Seconds(medianOf(calm(ran), func(c *record.Cell) float64 { return float64(c.Seconds) }))
 	return f
 }
 

@@ -44,6 +44,8 @@ type machine struct {
 	openTUN  func() error                          // opens /dev/net/tun for reading and writing
 	makeLab  func(context.Context) error           // harness.Check
 	jump     func(context.Context) error           // harness.CheckClock
+	pressure func() error                          // harness.CheckPressure
+	limits   func() error                          // harness.CheckLimits
 	findGo   func(context.Context) (string, error) // version and place of the go command
 	engine   func(context.Context) (string, error) // name of the container engine, and whether it has the image
 	output   func(argv ...string) (string, error)  // first line of what a command prints
@@ -100,8 +102,10 @@ func thisMachine(in *input) *machine {
 			}
 			return f.Close()
 		},
-		makeLab: harness.Check,
-		jump:    harness.CheckClock,
+		makeLab:  harness.Check,
+		jump:     harness.CheckClock,
+		pressure: harness.CheckPressure,
+		limits:   harness.CheckLimits,
 		findGo: func(ctx context.Context) (string, error) {
 			g, err := in.findGo(ctx)
 			if err != nil {
@@ -132,7 +136,8 @@ func (m *machine) examine(ctx context.Context) []finding {
 		}
 	}
 	lab := m.checkLab(ctx)
-	return append(findings, lab, m.checkEngine(ctx, lab.state == good), m.checkClock(ctx), m.checkMemory(), checkCPUs(runtime.NumCPU()))
+	return append(findings, lab, m.checkEngine(ctx, lab.state == good), m.checkClock(ctx), m.checkPressure(), m.checkLimits(),
+		m.checkMemory(), checkCPUs(runtime.NumCPU()))
 }
 
 func (m *machine) checkGo(ctx context.Context) finding {
@@ -149,6 +154,22 @@ func (m *machine) checkClock(ctx context.Context) finding {
 		return finding{"virtual clock", warning, "cannot be had, so --clock virtual lives by the real one: " + err.Error(), ""}
 	}
 	return finding{"virtual clock", good, "a lab's clock jumps over the time in which nothing can happen", ""}
+}
+
+// checkLimits looks whether the kernel keeps cells from taking the machine.
+func (m *machine) checkLimits() finding {
+	if err := m.limits(); err != nil {
+		return finding{"limits", warning, err.Error(), ""}
+	}
+	return finding{"limits", good, "the kernel limits the memory, files and processes of a cell", ""}
+}
+
+// checkPressure looks whether cells can tell that they had to wait for the machine.
+func (m *machine) checkPressure() finding {
+	if err := m.pressure(); err != nil {
+		return finding{"pressure", warning, err.Error(), ""}
+	}
+	return finding{"pressure", good, "cells that have to wait for a CPU or for memory are marked", ""}
 }
 
 func (m *machine) checkGit() finding {

@@ -38,6 +38,8 @@ type runOptions struct {
 	balance       string
 	resume        bool
 	clock         string
+	retries       int
+	limits        []string
 	capture       bool
 	color         string
 	quiet         bool
@@ -59,6 +61,8 @@ func (o *runOptions) bind(cmd *cobra.Command) {
 	f.StringVar(&o.balance, "balance", "", "with --shard, balance the parts by how long the cells of an earlier run took, in `DIR`; the same for all parts")
 	f.BoolVar(&o.resume, "resume", false, "go on with the run in the folder --out, if there is one: only what is missing is run")
 	f.StringVar(&o.clock, "clock", "real", "live by `CLOCK`: real, or virtual, which jumps over the time in which nothing can happen")
+	f.StringSliceVar(&o.limits, "limit", nil, "let the programs of a cell take no more than `WHAT=VALUE` (repeatable): memory (default 4GiB), disk (2GiB; both at most half of what is free), processes (4096), files (8192 open)")
+	f.IntVar(&o.retries, "retry-contended", 0, "run cells again that had to wait for a CPU or for memory, when all others have been run, each up to `N` times")
 	f.BoolVar(&o.capture, "capture", false, "keep the packets of each cell, for simrun explain --pcap (costs time and disk)")
 	bindColor(cmd, &o.color)
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "show no progress")
@@ -71,6 +75,8 @@ func (o *runOptions) check() error {
 		return wrongInput("--repeat is %d, and should be 1 or more", o.repeat)
 	case o.jobs < 0:
 		return wrongInput("--jobs is %d, and should be 0 or more", o.jobs)
+	case o.retries < 0:
+		return wrongInput("--retry-contended is %d, and should be 0 or more", o.retries)
 	case o.timeout <= 0:
 		return wrongInput("--timeout is %v, and should be more than 0s", o.timeout)
 	case o.balance != "" && o.shard == "":
@@ -179,6 +185,12 @@ func (o *runOptions) harnessOptions(ctx context.Context, at site, paths []string
 		return options, wrongInput("%w", err)
 	}
 	options.Repeat, options.Jobs, options.Timeout, options.Seed = o.repeat, o.jobs, o.timeout, o.seed
+	options.Retries = o.retries
+	for _, text := range o.limits {
+		if err := options.Limits.ParseLimit(text); err != nil {
+			return options, wrongInput("--limit: %w", err)
+		}
+	}
 	options.Virtual = o.clock == "virtual"
 	if o.capture {
 		options.Captures = filepath.Join(o.out, "captures")
@@ -250,7 +262,7 @@ func (a *app) present(run *record.Results, rules verdict.Rules, color, file stri
 	if err := a.answer(run, rules, color, filepath.Dir(file)); err != nil {
 		return nil, err
 	}
-	if _, err := fmt.Fprintf(a.out, "results: %s\n%s%s", file, onRealClock(run.Cells), explainHint(table, file)); err != nil {
+	if _, err := fmt.Fprintf(a.out, "results: %s\n%s%s%s", file, contended(table), onRealClock(run.Cells), explainHint(table, file)); err != nil {
 		return nil, fmt.Errorf("print the answer: %w", err)
 	}
 	return table, nil
@@ -286,9 +298,26 @@ func (a *app) execute(ctx context.Context, quiet bool, plan runner, results *rec
 		if err := results.Append(c); err != nil {
 			return err
 		}
-		m.cell(c)
+		if len(c.Tries) == 0 { // else it has been counted
+			m.cell(c)
+		}
 		return nil
 	}, m.status)
+}
+
+// contended says how many cells had to wait for the machine; "" if none had to.
+func contended(t *reports.Table) string {
+	if t.Contended+t.Retried == 0 {
+		return ""
+	}
+	text := fmt.Sprintf("contended: %d of %d cells had to wait for a CPU or for memory", t.Contended, t.Cells)
+	if t.Retried > 0 {
+		text += fmt.Sprintf(", after cells had been run again %d times", t.Retried)
+	}
+	if t.Contended > 0 {
+		text += "; where there are others, their seconds do not count"
+	}
+	return text + "\n"
 }
 
 // onRealClock says how many cells could not have the virtual clock that was asked for, and why the first could
