@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -34,6 +35,8 @@ type cell struct {
 	load   float64       // CPUs that it keeps busy; 1 until that is known, 0 when its command has ended
 	used   time.Duration // CPU time so far, when it was looked at
 	looked bool
+
+	abandoned atomic.Bool // its lab process was ended, because its clock could not be kept
 
 	stopped string // the limit that it exceeded, so that its programs were ended
 
@@ -117,20 +120,38 @@ func (c *cell) read() (*record.Cell, error) {
 
 // keep begins to move the cell's clock.
 func (c *cell) keep(h clock.Hello) (err error) {
-	c.keeper, err = clock.Keep(c.lab.PID(), h, c.lab.Kill)
+	c.keeper, err = clock.Keep(c.lab.PID(), h, c.abandon)
+	if err != nil {
+		c.abandon()
+	}
 	return err
 }
 
-// closeKeeper ends the keeping and returns why it failed. If it never began, that is what the cell ended of.
-func (c *cell) closeKeeper(failure error) error {
-	switch {
-	case !c.spec.Virtual:
-		return nil
-	case c.keeper == nil:
-		return failure
+// deathTime is how long a lab process that has been killed may take to end, with its namespaces.
+const deathTime = 2 * time.Second
+
+// abandon ends a cell whose clock cannot be kept, unless its lab process is ending already: that may be why.
+func (c *cell) abandon() {
+	select {
+	case <-c.lab.Done():
+	case <-time.After(deathTime):
+		c.abandoned.Store(true)
+		c.lab.Kill()
 	}
-	_, err := c.keeper.Close()
-	return err
+}
+
+// closeKeeper ends the keeping and returns why it failed. If it never began, that is what the cell ended of. A lab
+// process that somebody else has killed tells nothing about its clock.
+func (c *cell) closeKeeper(failure error) (err error) {
+	if c.keeper != nil {
+		_, err = c.keeper.Close()
+		failure = nil
+	}
+	switch {
+	case !c.spec.Virtual, c.lab.Killed() && !c.abandoned.Load():
+		return nil
+	}
+	return errors.Join(err, failure)
 }
 
 func clockName(virtual bool) string {

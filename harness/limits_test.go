@@ -78,6 +78,7 @@ func TestParseLimit(t *testing.T) {
 
 func TestExceeded(t *testing.T) {
 	t.Parallel()
+	assert.Empty(t, Limits{}.exceeded(usage{memory: 1 << 50, tasks: 1 << 20}))
 	l := Limits{}.orDefault()
 	assert.Empty(t, l.exceeded(usage{memory: l.Memory, tasks: l.Processes}))
 	assert.Contains(t, l.exceeded(usage{memory: l.Memory + 1}), "MiB of memory")

@@ -25,6 +25,7 @@ import (
 var (
 	longCells = flag.Int("long-run", 0, "run so many healthy cells in TestLongRun; 0: a few")
 	killLabs  = flag.Bool("kill-run", false, "run more than 2,000 cells with every fault of the library in TestLabsAreKilled, and not just a few")
+	killClock = flag.String("kill-clock", "virtual", "the clock of the cells in TestLabsAreKilled")
 	killSeed  = flag.Uint64("kill-seed", 1, "number from which the moments are drawn at which labs are killed")
 )
 
@@ -146,16 +147,16 @@ func (r *runningCommand) footprint() (s footprint, ok bool) {
 func TestLabsAreKilled(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
-	pause, flags := 300*time.Millisecond, []string{"--scenario", "proxy-*", "--config", "cn-*"}
+	pause, most, flags := 300*time.Millisecond, 10, []string{"--scenario", "proxy-*", "--config", "cn-*", "--clock", *killClock}
 	if *killLabs {
-		pause, flags = time.Second, []string{"--clock", "virtual", "--config", "corp-*,go-*,direct,cn-*,retry"}
+		pause, most, flags = time.Second, 200, []string{"--clock", *killClock, "--config", "corp-*,go-*,direct,cn-*,retry"}
 	}
 	binary := buildSimrun(t)
 	calm := startSimrun(t, binary, append([]string{"../scenarios", "--quiet"}, flags...)...)
 	calm.watch(time.Second)
 	before := hostState(t)
 	r := startSimrun(t, binary, append([]string{"../scenarios", "--quiet"}, flags...)...)
-	killed := r.killLabs(rand.New(rand.NewPCG(*killSeed, 0)), pause)
+	killed := r.killLabs(rand.New(rand.NewPCG(*killSeed, 0)), pause, most)
 	require.Equal(t, 3, r.cmd.ProcessState.ExitCode(), "%s", r.stderr.String())
 	before.requireSame(t)
 	r.requireNothingLeft()
@@ -190,8 +191,8 @@ func endsOf(cells []record.Cell) map[record.Key]string {
 	return ends
 }
 
-// killLabs kills a lab process every now and then until the run has ended, and returns how many.
-func (r *runningCommand) killLabs(chance *rand.Rand, pause time.Duration) (killed int) {
+// killLabs kills a lab process every now and then until the run has ended, but no more than most, and returns how many.
+func (r *runningCommand) killLabs(chance *rand.Rand, pause time.Duration, most int) (killed int) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -203,7 +204,7 @@ func (r *runningCommand) killLabs(chance *rand.Rand, pause time.Duration) (kille
 			return killed
 		case <-time.After(time.Duration(chance.Int64N(2 * int64(pause)))):
 		}
-		if labs := childrenOf(r.cmd.Process.Pid); len(labs) > 0 && killLab(labs[chance.IntN(len(labs))]) {
+		if labs := childrenOf(r.cmd.Process.Pid); killed < most && len(labs) > 0 && killLab(labs[chance.IntN(len(labs))]) {
 			killed++
 		}
 	}

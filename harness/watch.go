@@ -33,12 +33,12 @@ func (l Limits) ofLab() lab.Limits {
 	return lab.Limits{Memory: l.Memory, Disk: l.Disk, Processes: l.Processes, Files: l.Files}
 }
 
-// exceeded says which limit the programs of a cell exceed, "" if none.
+// exceeded says which limit the programs of a cell exceed, "" if none. A limit of 0 is none.
 func (l Limits) exceeded(u usage) string {
 	switch {
-	case u.memory > l.Memory:
+	case l.Memory > 0 && u.memory > l.Memory:
 		return fmt.Sprintf("the programs of the cell took %d MiB of memory, and may take %d MiB", u.memory>>20, l.Memory>>20)
-	case u.tasks > l.Processes:
+	case l.Processes > 0 && u.tasks > l.Processes:
 		return fmt.Sprintf("there were %d processes and threads in the cell, and may be %d", u.tasks, l.Processes)
 	}
 	return ""

@@ -232,6 +232,15 @@ func namespaces() *syscall.SysProcAttr {
 	}
 }
 
+// Done is closed when the process has ended.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
+// Killed reports whether somebody has ended the process by SIGKILL. It must have ended.
+func (p *Process) Killed() bool {
+	status, _ := p.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	return status.Signaled() && status.Signal() == syscall.SIGKILL
+}
+
 // Kill ends the lab process and all that lives in its namespaces. It may be called at any time.
 func (p *Process) Kill() { _ = p.cmd.Process.Kill() }
 
