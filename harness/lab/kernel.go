@@ -65,7 +65,7 @@ func guardKernel() error {
 	return nil
 }
 
-// setKernel changes a setting of the kernel's for the network namespace of the calling thread; the name is that of
+// setKernel changes a setting of the kernel's for the namespaces of the calling thread; the name is that of
 // its file below /proc/sys.
 func setKernel(name, value string) error {
 	dir := "/proc/sys"

@@ -64,7 +64,7 @@ func limitPIDs(most int) error {
 	if self, err := os.Readlink("/proc/self"); err != nil || self != strconv.Itoa(os.Getpid()) {
 		return errors.New("/proc is not that of the cell")
 	}
-	return os.WriteFile("/proc/sys/kernel/pid_max", []byte(strconv.Itoa(max(most, leastProcesses))), 0)
+	return setKernel("kernel/pid_max", strconv.Itoa(max(most, leastProcesses)))
 }
 
 // ownPIDMax reports whether each pid namespace of this kernel has a pid_max of its own (Linux 6.14).
