@@ -29,3 +29,19 @@ func lastLine(text string) string {
 	text = strings.TrimSpace(text)
 	return strings.TrimSpace(text[strings.LastIndexByte(text, '\n')+1:])
 }
+
+// contentionTexts says for how long a cell had to wait for the machine, if it was too long, and how it ended before it
+// was run again because of that.
+func contentionTexts(c *record.Cell) (texts []string) {
+	for _, t := range c.Tries {
+		texts = append(texts, fmt.Sprintf("set aside: %s, %s", resultText(t.Outcome, t.Seconds), pressureText(t.Pressure)))
+	}
+	if c.Contended {
+		texts = append(texts, "its seconds are not to be trusted: "+pressureText(c.Pressure))
+	}
+	return texts
+}
+
+func pressureText(p record.Pressure) string {
+	return fmt.Sprintf("it waited %s for a CPU, and the machine %s for memory", millis(p.CPU), millis(p.Memory))
+}

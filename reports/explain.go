@@ -45,6 +45,7 @@ func Explain(w io.Writer, run *record.Run, c *record.Cell, opts ExplainOptions) 
 	e.sources()
 	e.harm()
 	e.attempts()
+	e.contention()
 	e.output()
 	e.programs()
 	e.evidence()
@@ -281,6 +282,14 @@ func (e *explainer) attempts() {
 	if len(e.cell.Attempts) > 0 {
 		e.section("Attempts")
 		e.list(attemptTexts(e.cell))
+	}
+}
+
+// contention says for how long the cell had to wait for the machine, if that matters, and how it ended before.
+func (e *explainer) contention() {
+	if texts := contentionTexts(e.cell); len(texts) > 0 {
+		e.section("Contended")
+		e.list(texts)
 	}
 }
 

@@ -192,3 +192,14 @@ func TestStrokesCoverEveryPhase(t *testing.T) {
 type failingWriter struct{ err error }
 
 func (w failingWriter) Write([]byte) (int, error) { return 0, w.err }
+
+func TestExplainSaysThatACellHadToWait(t *testing.T) {
+	run, c := story()
+	c.Pressure, c.Contended = record.Pressure{CPU: 0.2, Memory: 0.01}, true
+	c.Tries = []record.Try{{Outcome: record.Error, Seconds: 2, Pressure: record.Pressure{CPU: 0.5}}}
+	text := explained(t, run, c, ExplainOptions{TerminalOptions: TerminalOptions{Width: 200}})
+	assert.Contains(t, text, "set aside: error 2.00s, it waited 500.0 ms for a CPU, and the machine 0.0 ms for memory")
+	assert.Contains(t, text, "its seconds are not to be trusted: it waited 200.0 ms for a CPU, and the machine 10.0 ms for memory")
+	c.Contended, c.Tries = false, nil
+	assert.NotContains(t, explained(t, run, c, ExplainOptions{TerminalOptions: TerminalOptions{Width: 200}}), "Contended")
+}
