@@ -4,6 +4,7 @@ package harness
 
 import (
 	"runtime"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -12,7 +13,7 @@ import (
 	"github.com/simrun/simrun/record"
 )
 
-// TestContendedCellsAreRunAgain runs a command that has to wait for a CPU, as it makes nine others busy.
+// TestContendedCellsAreRunAgain runs a command that has to wait for a CPU, as it makes many others busy.
 func TestContendedCellsAreRunAgain(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -21,7 +22,7 @@ func TestContendedCellsAreRunAgain(t *testing.T) {
 	p, err := NewPlan(t.Context(), o)
 	require.NoError(t, err)
 	p.cells[0].spec.Command = []string{"/bin/bash", "-c",
-		`busy() { while [ $SECONDS -lt 1 ]; do :; done; }; for i in 1 2 3 4 5 6 7 8 9; do busy & done; busy; wait`}
+		`busy() { while [ $SECONDS -lt 1 ]; do :; done; }; for i in $(seq $0); do busy & done; busy; wait`, strconv.Itoa(4 * runtime.NumCPU())}
 	var cells []*record.Cell
 	require.NoError(t, p.Run(t.Context(), func(c *record.Cell) error {
 		cells = append(cells, c)
