@@ -27,12 +27,17 @@ const containedName = "contained"
 const containedResults = container.Work + "/results"
 
 func (a *app) containedCommand() *cobra.Command {
-	return &cobra.Command{
+	openTUN := false
+	cmd := &cobra.Command{
 		Use:    containedName,
 		Hidden: true,
 		Short:  "Run the cells of a simrun outside, which talks on standard input and output",
 		Args:   noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if openTUN {
+				// It is the container's own, with the mode of the machine's, where it may be root's alone.
+				return os.Chmod("/dev/net/tun", 0o666)
+			}
 			c := &contained{in: json.NewDecoder(a.in), out: json.NewEncoder(a.out)}
 			if err := c.serve(cmd.Context()); err != nil {
 				e := blame(err)
@@ -41,6 +46,8 @@ func (a *app) containedCommand() *cobra.Command {
 			return nil
 		},
 	}
+	cmd.Flags().BoolVar(&openTUN, "open-tun", false, "let everybody in the container open /dev/net/tun")
+	return cmd
 }
 
 // A contained is the simrun in a container.

@@ -59,8 +59,9 @@ func (a *app) newSandbox(ctx context.Context, o *runOptions) (s *sandbox, err er
 	}
 	s.within, err = s.engine.Start(ctx, container.Job{
 		Run: run, Image: s.image, Program: program, Args: []string{"simrun", containedName}, Stderr: &s.stderr,
-		Env:    []string{"HOME=" + container.Work, "TMPDIR=" + container.Work},
-		Memory: s.engine.Memory / 4 * 3,
+		Prepare: []string{containedName, "--open-tun"},
+		Env:     []string{"HOME=" + container.Work, "TMPDIR=" + container.Work},
+		Memory:  s.engine.Memory / 4 * 3,
 	})
 	if err != nil {
 		return s, err

@@ -17,6 +17,7 @@ import (
 	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/client"
 	"github.com/testcontainers/testcontainers-go"
+	tcexec "github.com/testcontainers/testcontainers-go/exec"
 )
 
 // Dir is where a container's program and its files are. It is on the engine's disk, and the engine removes it
@@ -46,6 +47,7 @@ type Job struct {
 	Image   *Image   // of whose files the container's are a copy
 	Program string   // file of a static Linux executable for the image's architecture
 	Args    []string // the program's arguments, with its name first
+	Prepare []string // arguments, without the name, with which it is run once as root, without capabilities; nil: it is not
 	Env     []string // beside that of the image
 	Memory  int64    // bytes that it may use, without those of files in Dir; 0 means as many as there are
 	Stderr  io.Writer
@@ -94,6 +96,9 @@ func (e *Engine) Start(ctx context.Context, job Job) (c *Container, err error) {
 	if err == nil {
 		err = apart(&is.Container)
 	}
+	if err == nil && len(job.Prepare) > 0 {
+		err = prepare(ctx, made, job.Prepare)
+	}
 	if err != nil {
 		c.attach.Close()
 		return nil, fmt.Errorf("inspect the container: %w", err)
@@ -139,6 +144,18 @@ func exportOptions(image *Image) client.ContainerCreateOptions {
 		Config:     &container.Config{Image: image.ID, Entrypoint: []string{"/none"}, Labels: map[string]string{Label: "export"}},
 		HostConfig: &container.HostConfig{NetworkMode: "none"},
 	}
+}
+
+// prepare runs a container's program as root.
+func prepare(ctx context.Context, made testcontainers.Container, args []string) error {
+	exit, _, err := made.Exec(ctx, append([]string{program}, args...), tcexec.WithUser("0:0"))
+	if err == nil && exit != 0 {
+		err = fmt.Errorf("exit status %d", exit)
+	}
+	if err != nil {
+		return fmt.Errorf("prepare the container: %w", err)
+	}
+	return nil
 }
 
 // apart says what connects a container with the world outside, if anything does.

@@ -99,7 +99,7 @@ func TestStart(t *testing.T) {
 	e := connect(t)
 	var stderr bytes.Buffer
 	job := probeJob(t, e, "start-test")
-	job.Stderr = &stderr
+	job.Stderr, job.Prepare = &stderr, []string{"prepare"}
 	c, err := e.Start(t.Context(), job)
 	require.NoError(t, err)
 	defer c.Close()
@@ -111,10 +111,11 @@ func TestStart(t *testing.T) {
 		Args, Env, Addrs []string
 		UID              int
 		Status, Fails    map[string]string
-		File             string
+		File, TUN        string
 	}
 	require.NoError(t, json.Unmarshal([]byte(line), &saw))
 	assert.Equal(t, "brought along", saw.File)
+	assert.Equal(t, "-rw-rw-rw-", saw.TUN, "the probe has prepared it")
 	assert.Equal(t, "an argument", saw.Args[1])
 	assert.Contains(t, saw.Env, "A=b")
 	assert.Contains(t, saw.Env, "IMAGE=bare")
