@@ -154,6 +154,7 @@ func TestLabsAreKilled(t *testing.T) {
 	binary := buildSimrun(t)
 	calm := startSimrun(t, binary, append([]string{"../scenarios", "--quiet"}, flags...)...)
 	calm.watch(time.Second)
+	require.NotEqual(t, 3, calm.cmd.ProcessState.ExitCode(), "%s", calm.stderr.String())
 	before := hostState(t)
 	r := startSimrun(t, binary, append([]string{"../scenarios", "--quiet"}, flags...)...)
 	killed := r.killLabs(rand.New(rand.NewPCG(*killSeed, 0)), pause, most)
@@ -203,6 +204,9 @@ func (r *runningCommand) killLabs(chance *rand.Rand, pause time.Duration, most i
 		case <-done:
 			return killed
 		case <-time.After(time.Duration(chance.Int64N(2 * int64(pause)))):
+		}
+		if _, err := os.Stat(filepath.Join(r.out, "results.jsonl")); err != nil {
+			continue // it makes a lab to see whether it can, before it begins
 		}
 		if labs := childrenOf(r.cmd.Process.Pid); killed < most && len(labs) > 0 && killLab(labs[chance.IntN(len(labs))]) {
 			killed++
