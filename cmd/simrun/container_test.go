@@ -203,14 +203,14 @@ func TestContainerIsGoneWhenSimrunIsKilled(t *testing.T) {
 	results := filepath.Join(c.dir, "killed", resultsName)
 	for kill := range 8 {
 		cmd := run()
-		require.NoError(t, cmd.Start())
+		ended := start(t, cmd)
 		if kill%2 == 0 { // while it sets its container up
 			time.Sleep(rand.N(time.Second))
 		} else {
-			awaitLines(results, 1+rand.IntN(4), 1+2*2*30)
+			awaitLines(results, 1+rand.IntN(4), 1+2*2*30, ended)
 		}
-		require.NoError(t, cmd.Process.Kill())
-		_ = cmd.Wait() // killed
+		_ = cmd.Process.Kill() // unless it has come to its end
+		<-ended
 	}
 	require.Eventually(t, func() bool { return c.left() == 0 }, 2*reapFor, 100*time.Millisecond)
 	text, err := run().CombinedOutput()
@@ -225,12 +225,11 @@ func TestContainerIsGoneAfterAnInterrupt(t *testing.T) {
 	cmd := c.inside("library.yaml", "--repeat", "100", "--out", "interrupted")
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	require.NoError(t, cmd.Start())
-	awaitLines(filepath.Join(c.dir, "interrupted", resultsName), 3, 400)
+	ended := start(t, cmd)
+	awaitLines(filepath.Join(c.dir, "interrupted", resultsName), 3, 400, ended)
 	require.NoError(t, cmd.Process.Signal(syscall.SIGINT))
-	var exit *exec.ExitError
-	require.ErrorAs(t, cmd.Wait(), &exit)
-	assert.Equal(t, statusInterrupted, exit.ExitCode(), stderr.String())
+	<-ended
+	assert.Equal(t, statusInterrupted, cmd.ProcessState.ExitCode(), stderr.String())
 	assert.Contains(t, stderr.String(), "simrun: interrupted; what is reported is not the whole run\n")
 	assert.Contains(t, stdout.String(), "results: interrupted/results.jsonl\n")
 	assert.Zero(t, c.left())

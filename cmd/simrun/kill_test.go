@@ -55,11 +55,11 @@ func TestRunSurvivesBeingKilled(t *testing.T) {
 	killed := filepath.Join(dir, "killed", resultsName)
 	for range kills {
 		cmd := simrun("killed")
-		require.NoError(t, cmd.Start())
-		awaitLines(killed, rand.IntN(4), 1+cells)
+		ended := start(t, cmd)
+		awaitLines(killed, rand.IntN(4), 1+cells, ended)
 		time.Sleep(rand.N(50 * time.Millisecond))
-		require.NoError(t, cmd.Process.Kill())
-		_ = cmd.Wait() // killed
+		_ = cmd.Process.Kill() // unless it has come to its end
+		<-ended
 	}
 	for _, out := range []string{"killed", "calm"} {
 		text, err := simrun(out).CombinedOutput()
@@ -76,14 +76,30 @@ func program(t *testing.T, dir string, args ...string) *exec.Cmd {
 		Args: append([]string{"simrun"}, args...)}
 }
 
-// awaitLines waits until a file has so many lines more than now, or as many as it can have.
-func awaitLines(name string, more, most int) {
+// start starts a command and returns a channel that is closed when it has ended.
+func start(t *testing.T, cmd *exec.Cmd) (ended chan struct{}) {
+	require.NoError(t, cmd.Start())
+	ended = make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = cmd.Wait() // cmd.ProcessState tells
+	}()
+	return ended
+}
+
+// awaitLines waits until a file has so many lines more than now, or as many as it can have, or until the command that
+// writes it has ended.
+func awaitLines(name string, more, most int, ended <-chan struct{}) {
 	count := func() int {
 		text, _ := os.ReadFile(name) // it may not be there yet
 		return strings.Count(string(text), "\n")
 	}
 	for want := min(count()+more, most); count() < want; {
-		time.Sleep(5 * time.Millisecond)
+		select {
+		case <-ended:
+			return
+		case <-time.After(5 * time.Millisecond):
+		}
 	}
 }
 

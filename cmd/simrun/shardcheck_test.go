@@ -77,10 +77,11 @@ func succeed(t *testing.T, cmd *exec.Cmd) {
 
 // interrupt sends a signal to a command that has written so many cells.
 func interrupt(t *testing.T, cmd *exec.Cmd, results string, cells int, with syscall.Signal) {
-	require.NoError(t, cmd.Start())
-	awaitLines(results, cells, 1<<30)
+	ended := start(t, cmd)
+	awaitLines(results, cells, cells, ended)
 	require.NoError(t, cmd.Process.Signal(with))
-	require.Error(t, cmd.Wait())
+	<-ended
+	require.False(t, cmd.ProcessState.Success())
 }
 
 // verdicts returns outcome and class of each cell of a run.

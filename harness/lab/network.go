@@ -119,12 +119,10 @@ func NewNetwork(c Config) (n *Network, err error) {
 			err = fmt.Errorf("make the cell's network: %w", err)
 		}
 	}()
-	if l.wan, err = internetSide(); err != nil {
-		return nil, err
-	}
-	made := make(chan error)
-	go n.serveClient(made, &l.client)
-	if err = <-made; err != nil {
+	made := make(chan error, 1)
+	go n.serveClient(made, &l.client) // the kernel makes both sides at the same time
+	l.wan, err = internetSide()
+	if err = errors.Join(err, <-made); err != nil {
 		return nil, err
 	}
 	n.link = l

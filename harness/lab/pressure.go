@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -48,12 +47,17 @@ func RunDelay(pid int) (most time.Duration) {
 // CONFIG_SCHED_INFO has no such files.
 func runDelays(pid string) map[string]time.Duration {
 	delays := map[string]time.Duration{}
-	files, _ := filepath.Glob("/proc/" + pid + "/task/*/schedstat")
-	for _, file := range files {
-		text, err := os.ReadFile(file)
+	dir, err := os.Open("/proc/" + pid + "/task")
+	if err != nil {
+		return delays
+	}
+	defer dir.Close()
+	threads, _ := dir.Readdirnames(-1)
+	for _, thread := range threads {
+		text, err := os.ReadFile(dir.Name() + "/" + thread + "/schedstat")
 		if f := bytes.Fields(text); err == nil && len(f) > 1 {
 			ns, _ := strconv.ParseInt(string(f[1]), 10, 64)
-			delays[file] = time.Duration(ns)
+			delays[thread] = time.Duration(ns)
 		}
 	}
 	return delays
