@@ -147,6 +147,9 @@ func (s *Script) bounded(ctx context.Context, run func() error) error {
 	go func() { done <- s.caught(run) }()
 	err := s.watch(ctx, done)
 	s.vm.ClearInterrupt()
+	if err == nil && ctx.Err() != nil {
+		return context.Cause(ctx) // a lookup was cut short, and the script went on without its answer
+	}
 	return err
 }
 
