@@ -37,6 +37,7 @@ const (
 	tmpDir     = lab.Root + "/tmp"
 	projectDir = lab.Root + "/project"
 	caFile     = lab.Root + "/etc/ca.pem"
+	caDir      = lab.Root + "/etc/certs" // empty: git would read all that this machine trusts, in each process
 	gitSystem  = lab.Root + "/etc/gitconfig"
 )
 
@@ -145,14 +146,14 @@ func (g *Go) program(name, project string) (string, error) {
 
 // furnish puts the files of the client host into place.
 func furnish(s *spec) error {
-	for _, dir := range []string{homeDir, goPath, goCache, tmpDir, filepath.Dir(caFile)} {
+	for _, dir := range []string{homeDir, goPath, goCache, tmpDir, caDir} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}
 	}
 	files := map[string]string{
 		caFile:                  string(s.Keys.CA),
-		gitSystem:               "[http]\n\tsslCAInfo = " + caFile + "\n[safe]\n\tdirectory = *\n",
+		gitSystem:               "[http]\n\tsslCAInfo = " + caFile + "\n\tsslCAPath = " + caDir + "\n[safe]\n\tdirectory = *\n",
 		homeDir + "/.netrc":     s.Config.Netrc,
 		homeDir + "/.gitconfig": s.Config.GitConfig,
 	}
