@@ -2,11 +2,12 @@ package verdict
 
 import "github.com/simrun/simrun/record"
 
-// A cell's seconds are not to be trusted if it had to wait for the machine for longer than the greater of these:
-// by as much two machines may differ whose times are taken for the same.
+// A cell's seconds are not to be trusted if it had to wait for the machine for longer than the greater of these. By the
+// share, rankings take times for the same, too. The threads of a cell that works wait for each other's CPU: with two
+// CPUs, half of the cells that take less than a second have at least 50 ms of that when simrun is all that runs.
 const (
-	mostPressure record.Seconds = 0.020
-	pressedShare record.Seconds = 0.05 // of the seconds of the cell
+	mostPressure record.Seconds = 0.05
+	pressedShare record.Seconds = 0.10 // of the seconds of the cell
 )
 
 // Contended reports whether a cell had to wait so long for a CPU or for memory that its seconds are not to be

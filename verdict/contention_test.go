@@ -16,11 +16,11 @@ func TestContended(t *testing.T) {
 		notToBeTrusted bool
 	}{
 		{"nothing waited", 0.01, record.Pressure{}, false},
-		{"a short cell waited as long as machines differ", 0.01, record.Pressure{CPU: 0.020}, false},
-		{"a short cell waited longer", 0.01, record.Pressure{CPU: 0.021}, true},
-		{"a long cell waited for little of it", 30, record.Pressure{CPU: 1.5}, false},
-		{"a long cell waited for much of it", 30, record.Pressure{CPU: 1.6}, true},
-		{"memory was short", 1, record.Pressure{Memory: 0.1}, true},
+		{"a short cell waited as long as many do", 0.01, record.Pressure{CPU: 0.05}, false},
+		{"a short cell waited longer", 0.01, record.Pressure{CPU: 0.051}, true},
+		{"a long cell waited for little of it", 30, record.Pressure{CPU: 3}, false},
+		{"a long cell waited for much of it", 30, record.Pressure{CPU: 3.1}, true},
+		{"memory was short", 1, record.Pressure{Memory: 0.11}, true},
 	} {
 		c := record.Cell{Outcome: record.OK, Seconds: test.seconds, Pressure: test.pressure}
 		Judge(&record.Run{}, &c)
