@@ -130,3 +130,18 @@ func TestImageThatCannotServe(t *testing.T) {
 	assert.Equal(t, statusInput, status)
 	assert.Contains(t, said, "image simrun-mute:test says by neither ENTRYPOINT nor CMD what it runs")
 }
+
+// A host may be served by an image in a container, too: its files come along.
+func TestContainerHasHostsServedByImages(t *testing.T) {
+	c := newContainerTest(t)
+	importNginx(t, c.engine, "simrun-nginx:test", `ENTRYPOINT ["nginx", "-p", "/srv", "-e", "stderr"]`, `CMD ["-c", "nginx.conf"]`, "WORKDIR /srv", "USER web")
+	require.NoError(t, os.WriteFile(filepath.Join(c.dir, "image.yaml"), fmt.Appendf(nil, imageLibrary, "simrun-nginx:test"), 0o666))
+	text, err := c.inside("image.yaml", "--out", "image").CombinedOutput()
+	require.NoError(t, err, "%s", text)
+	run, err := record.ReadFile(filepath.Join(c.dir, "image", resultsName))
+	require.NoError(t, err)
+	require.Len(t, run.Cells, 1)
+	cell := run.Cells[0]
+	require.Equal(t, record.OK, cell.Outcome, "%s%v", cell.Stderr, cell.Programs)
+	assert.Contains(t, cell.Hosts, "proxy.example", "nginx asks the proxy behind it")
+}
