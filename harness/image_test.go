@@ -82,13 +82,7 @@ func TestNginxImageServesAHost(t *testing.T) {
 	image := &Image{Exec: []string{"nginx", "-p", ".", "-e", "stderr", "-c", "nginx.conf"}, Dir: "/srv", User: "web:web"}
 	cell := runImage(t, image, "image: nginx:test")["nginx-healthy"]
 	require.Equal(t, record.OK, cell.Outcome, "%s%s%v", cell.Note, cell.Stderr, cell.Programs)
-	at := map[string]map[string]int{} // server and path
-	for _, r := range cell.Requests {
-		if at[r.Server] == nil {
-			at[r.Server] = map[string]int{}
-		}
-		at[r.Server][r.Path]++
-	}
+	at := timesAsked(cell)
 	require.Len(t, at, 2, "the company's proxy and the one behind it")
 	for server, paths := range at {
 		for path, times := range paths {

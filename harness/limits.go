@@ -37,37 +37,40 @@ const (
 
 // ParseLimit adds one limit of the form WHAT=VALUE, such as memory=1GiB or processes=500.
 func (l *Limits) ParseLimit(text string) error {
-	what, value, _ := strings.Cut(text, "=")
-	var least int64
-	var err error
-	var n int64
+	what, _, _ := strings.Cut(text, "=")
 	switch what {
-	case "memory", "disk":
-		var size scenarios.Size
-		size, err = scenarios.ParseSize(value)
-		n = int64(size)
-		least = map[string]int64{"memory": leastMemory, "disk": leastDisk}[what]
-	case "processes", "files":
-		n, err = strconv.ParseInt(value, 10, 32)
-		least = map[string]int64{"processes": leastProcesses, "files": leastFiles}[what]
-	default:
-		return fmt.Errorf("%q is no limit: there are %s", what, strings.Join(LimitNames, ", "))
+	case "memory":
+		return setLimit(&l.Memory, text, parseBytes, leastMemory)
+	case "disk":
+		return setLimit(&l.Disk, text, parseBytes, leastDisk)
+	case "processes":
+		return setLimit(&l.Processes, text, parseCount, leastProcesses)
+	case "files":
+		return setLimit(&l.Files, text, parseCount, leastFiles)
 	}
+	return fmt.Errorf("%q is no limit: there are %s", what, strings.Join(LimitNames, ", "))
+}
+
+// setLimit sets the limit that a text of the form WHAT=VALUE is about.
+func setLimit[N int | int64](limit *N, text string, parse func(string) (N, error), least N) error {
+	what, value, _ := strings.Cut(text, "=")
+	n, err := parse(value)
 	switch {
 	case err != nil:
 		return fmt.Errorf("%s=%s: %w", what, value, err)
 	case n < least:
 		return fmt.Errorf("%s=%s is less than a cell needs: the least is %d", what, value, least)
 	}
-	switch what {
-	case "memory":
-		l.Memory = n
-	case "disk":
-		l.Disk = n
-	case "processes":
-		l.Processes = int(n)
-	case "files":
-		l.Files = int(n)
-	}
+	*limit = n
 	return nil
+}
+
+func parseBytes(text string) (int64, error) {
+	size, err := scenarios.ParseSize(text)
+	return int64(size), err
+}
+
+func parseCount(text string) (int, error) {
+	n, err := strconv.ParseInt(text, 10, 32)
+	return int(n), err
 }

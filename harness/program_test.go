@@ -25,13 +25,7 @@ func TestNginxServesAHost(t *testing.T) {
 	cells := runPrograms(t, "testdata/programs/nginx.yaml")
 	healthy := cells["nginx-healthy"]
 	require.Equal(t, record.OK, healthy.Outcome, "%s%s%v", healthy.Note, healthy.Stderr, healthy.Programs)
-	at := map[string]map[string]int{} // server and path
-	for _, r := range healthy.Requests {
-		if at[r.Server] == nil {
-			at[r.Server] = map[string]int{}
-		}
-		at[r.Server][r.Path]++
-	}
+	at := timesAsked(healthy)
 	require.Len(t, at, 2, "the company's proxy and the one behind it")
 	for path, times := range at["goproxy.corp.example"] {
 		assert.Contains(t, []int{1, 2}, times, path)
@@ -54,6 +48,18 @@ func TestNginxServesAHost(t *testing.T) {
 	}
 	require.Len(t, healthy.Programs, 1)
 	assert.Empty(t, healthy.Programs[0].Died)
+}
+
+// timesAsked returns how often a server was asked for a path, by server and path.
+func timesAsked(c *record.Cell) map[string]map[string]int {
+	at := map[string]map[string]int{}
+	for _, r := range c.Requests {
+		if at[r.Server] == nil {
+			at[r.Server] = map[string]int{}
+		}
+		at[r.Server][r.Path]++
+	}
+	return at
 }
 
 // TestNginxWithoutUpstream lets the real program fail in its own way, which is not the fault's.
