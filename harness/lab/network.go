@@ -126,6 +126,7 @@ func NewNetwork(c Config) (n *Network, err error) {
 		return nil, err
 	}
 	n.link = l
+	runtime.SetDefaultGOMAXPROCS() // packets would be late with the one CPU that a lab process starts on
 	return n, l.start()
 }
 

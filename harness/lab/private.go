@@ -42,15 +42,26 @@ func thaw(path string) error {
 // conceal covers folders of this machine with empty ones, which may be written. Of what is in them, only the
 // files and folders in shown stay what they are. Folders that are not there are no error.
 func conceal(hidden, shown []string) error {
-	kept, err := openShown(shown, hidden)
+	folders := make([]hiddenFolder, len(hidden))
+	for i, dir := range hidden {
+		folders[i].name = dir
+		folders[i].real, _ = filepath.EvalSymlinks(dir)
+	}
+	kept, err := openShown(shown, folders)
 	if err != nil {
 		return err
 	}
-	for i, dir := range hidden {
-		if real, err := filepath.EvalSymlinks(dir); err == nil { // at most one that is hidden already
-			if err := coverFolder(real, filepath.Join(covers, strconv.Itoa(i))); err != nil {
-				return fmt.Errorf("hide %s: %w", dir, err)
+	for i, f := range folders {
+		if f.real == "" {
+			continue
+		}
+		if i > 0 { // what was covered before may hide this one
+			if _, err := os.Lstat(f.real); err != nil {
+				continue
 			}
+		}
+		if err := coverFolder(f.real, filepath.Join(covers, strconv.Itoa(i))); err != nil {
+			return fmt.Errorf("hide %s: %w", f.name, err)
 		}
 	}
 	for _, k := range kept {
@@ -59,6 +70,12 @@ func conceal(hidden, shown []string) error {
 		}
 	}
 	return nil
+}
+
+// A hiddenFolder is a folder of this machine that a cell does not see.
+type hiddenFolder struct {
+	name string
+	real string // what it is by symbolic links; empty: there is no such folder
 }
 
 func coverFolder(dir, own string) error {
@@ -77,7 +94,7 @@ type keptPath struct {
 
 // openShown opens what is shown and lies below a hidden folder, by the name that it has there and by that which
 // symbolic links lead to. Parents come before what is in them.
-func openShown(shown, hidden []string) (kept []keptPath, err error) {
+func openShown(shown []string, hidden []hiddenFolder) (kept []keptPath, err error) {
 	var all []string
 	for _, path := range shown {
 		real, err := filepath.EvalSymlinks(path)
@@ -92,7 +109,7 @@ func openShown(shown, hidden []string) (kept []keptPath, err error) {
 	slices.Sort(all)
 	for _, path := range slices.Compact(all) {
 		within := func(k keptPath) bool { return k.dir && isBelow(path, k.path) }
-		if slices.ContainsFunc(kept, within) || !slices.ContainsFunc(hidden, func(h string) bool { return reaches(path, h) }) {
+		if slices.ContainsFunc(kept, within) || !slices.ContainsFunc(hidden, func(h hiddenFolder) bool { return h.holds(path) }) {
 			continue
 		}
 		fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
@@ -108,10 +125,9 @@ func openShown(shown, hidden []string) (kept []keptPath, err error) {
 	return kept, nil
 }
 
-// reaches reports whether a path is below a folder, or below what that is by symbolic links.
-func reaches(path, folder string) bool {
-	real, err := filepath.EvalSymlinks(folder)
-	return isBelow(path, folder) || err == nil && isBelow(path, real)
+// holds reports whether a path is below the folder, or below what that is by symbolic links.
+func (h hiddenFolder) holds(path string) bool {
+	return isBelow(path, h.name) || h.real != "" && isBelow(path, h.real)
 }
 
 func isBelow(path, folder string) bool {

@@ -197,6 +197,7 @@ func start(ctx context.Context, d Descriptors, values ...any) (*Process, error) 
 	p.cmd.Env = []string{
 		"PATH=" + os.Getenv("PATH"), // where the servers find git
 		"GOGC=400",                  // a healthy cell ends before its first garbage collection, at 16 MB
+		"GOMAXPROCS=1",              // until there is a network: on one CPU a start costs less
 	}
 	p.cmd.ExtraFiles = []*os.File{theirs}
 	if d.Capture != nil {
