@@ -66,6 +66,7 @@ type behaviour struct {
 	Requests []string // hosts that HTTP requests reached, in order, repetitions in a row left out; empty means not checked
 	Paths    []string // glob for the path of each HTTP request, in order; empty means not checked
 	Count    int      // of all HTTP requests; 0 means not checked
+	Once     string   // host that is not asked for the same path twice; empty means not checked
 	Leaks    []string // hosts outside that saw the path of a private module
 }
 
@@ -273,6 +274,11 @@ func (b *behaviour) check(t *testing.T, cell *record.Cell) {
 	if b.Count > 0 {
 		assert.Len(t, cell.Requests, b.Count, "requests")
 	}
+	if b.Once != "" {
+		paths := pathsAt(cell, b.Once)
+		assert.NotEmpty(t, paths)
+		assert.ElementsMatch(t, slices.Compact(slices.Sorted(slices.Values(paths))), paths, "requests at %s", b.Once)
+	}
 	assert.Equal(t, b.Leaks, leaked(cell), "hosts that saw a private path")
 }
 
@@ -312,6 +318,15 @@ func requested(cell *record.Cell) (hosts []string) {
 		hosts = append(hosts, r.Server)
 	}
 	return slices.Compact(hosts)
+}
+
+func pathsAt(cell *record.Cell, host string) (paths []string) {
+	for _, r := range cell.Requests {
+		if r.Server == host {
+			paths = append(paths, r.Path)
+		}
+	}
+	return paths
 }
 
 func leaked(cell *record.Cell) (hosts []string) {
