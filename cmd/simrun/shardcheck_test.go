@@ -23,7 +23,9 @@ var (
 
 // TestLibraryInShards runs the library once as a whole and once in five shards, of which two are interrupted: one is
 // killed and resumed, the other is ended as a CI system does and made anew. Merged, they must have the same cells with
-// the same outcomes and classes as the whole.
+// the same outcomes and classes as the whole. Where chance decides, as the order of requests that a client makes at the
+// same time does for a fault that each third of them meets, a cell may differ if it does so within one run as well: both
+// verdicts must be among those of its repetitions.
 func TestLibraryInShards(t *testing.T) {
 	if !*shardCheck {
 		t.Skip("run by make shard-check")
@@ -56,15 +58,33 @@ func TestLibraryInShards(t *testing.T) {
 
 	whole, merged := verdicts(t, filepath.Join(dir, "whole", resultsName)), verdicts(t, filepath.Join(dir, "merged", resultsName))
 	assert.Len(t, merged, len(whole))
-	var differ []string
+	var differ, chance []string
 	for key, v := range whole {
-		if merged[key] != v {
-			differ = append(differ, fmt.Sprintf("%s / %s: %s as a whole, %q in shards", key.Scenario, key.Config, v, merged[key]))
+		if merged[key] == v {
+			continue
+		}
+		text := fmt.Sprintf("%s / %s: %s as a whole, %q in shards", key.Scenario, key.Config, v, merged[key])
+		seen := repeated(t, run, dir, key)
+		if seen[v] > 0 && seen[merged[key]] > 0 {
+			chance = append(chance, fmt.Sprintf("%s, %v in one run", text, seen))
+		} else {
+			differ = append(differ, fmt.Sprintf("%s, %v in one run", text, seen))
 		}
 	}
-	slices.Sort(differ)
 	assert.Empty(t, differ, strings.Join(differ, "\n"))
-	fmt.Printf("%d cells, of which %d differ\n", len(whole), len(differ))
+	slices.Sort(chance)
+	fmt.Printf("%d cells, of which %d differ, and %d by chance:\n%s\n", len(whole), len(differ), len(chance), strings.Join(chance, "\n"))
+}
+
+// repeated runs a cell often, and returns how often it had which verdict.
+func repeated(t *testing.T, run func(...string) *exec.Cmd, dir string, key record.Key) map[string]int {
+	out := "again-" + key.Scenario + "-" + key.Config
+	succeed(t, run("--scenario", key.Scenario, "--config", key.Config, "--repeat", "60", "--out", out))
+	seen := map[string]int{}
+	for _, v := range verdicts(t, filepath.Join(dir, out, resultsName)) {
+		seen[v]++
+	}
+	return seen
 }
 
 // succeed runs a command that may find broken expectations, but nothing worse.
