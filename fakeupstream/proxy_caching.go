@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+
+	modzip "golang.org/x/mod/zip"
 )
 
 // A CachingProxy is an http.Handler that has nothing of its own: what it is asked for it fetches from another
@@ -23,7 +25,7 @@ type CachingProxy struct {
 }
 
 // ServeHTTP passes on the upstream's errors as they are, and answers 502 with the reason as text if there is
-// no answer.
+// no answer, or one of more than MaxZipFile of golang.org/x/mod/zip bytes.
 func (p *CachingProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
@@ -87,6 +89,13 @@ func (p *CachingProxy) fetch(r *http.Request) (status int, body []byte, err erro
 		return 0, nil, err
 	}
 	defer response.Body.Close()
-	body, err = io.ReadAll(response.Body)
+	tooMuch := fmt.Errorf("%s answers with more than %d bytes, which no module has", url, int64(modzip.MaxZipFile))
+	if response.ContentLength > modzip.MaxZipFile {
+		return 0, nil, tooMuch
+	}
+	body, err = io.ReadAll(io.LimitReader(response.Body, modzip.MaxZipFile+1))
+	if err == nil && len(body) > modzip.MaxZipFile {
+		err = tooMuch
+	}
 	return response.StatusCode, body, err
 }

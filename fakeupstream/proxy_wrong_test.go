@@ -3,6 +3,7 @@ package fakeupstream_test
 import (
 	"archive/zip"
 	"bytes"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -170,6 +171,19 @@ func TestCachingProxy(t *testing.T) {
 	status, body = fetch("/m.test/!mod/@v/v1.10.0.mod")
 	assert.Equal(t, 502, status)
 	assert.Contains(t, body, "cannot fetch /m.test/!mod/@v/v1.10.0.mod")
+}
+
+// An upstream may be a program that a user has under test, and answer without end.
+func TestCachingProxyTakesNoMoreThanAModule(t *testing.T) {
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", fmt.Sprint(modzip.MaxZipFile+1))
+	}))
+	defer upstream.Close()
+	w := httptest.NewRecorder()
+	p := &fakeupstream.CachingProxy{Upstream: upstream.URL}
+	p.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/m.test/!mod/@v/v1.9.0.zip", nil))
+	assert.Equal(t, 502, w.Code)
+	assert.Contains(t, w.Body.String(), "answers with more than 524288000 bytes")
 }
 
 // A zip file of a user's own module cache may be a bomb. None is unpacked to be changed.

@@ -310,9 +310,9 @@ func contended(t *reports.Table) string {
 	if t.Contended+t.Retried == 0 {
 		return ""
 	}
-	text := fmt.Sprintf("contended: %d of %d cells had to wait for a CPU or for memory", t.Contended, t.Cells)
+	text := fmt.Sprintf("contended: %d of %s had to wait for a CPU or for memory", t.Contended, count(t.Cells, "cell"))
 	if t.Retried > 0 {
-		text += fmt.Sprintf(", after cells had been run again %d times", t.Retried)
+		text += fmt.Sprintf(", after cells had been run again %s", count(t.Retried, "time"))
 	}
 	if t.Contended > 0 {
 		text += "; where there are others, their seconds do not count"
