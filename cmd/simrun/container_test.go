@@ -117,7 +117,7 @@ var cellsOfAllLayers = []string{
 }
 
 // What happens in a container is what happens in namespaces: the same outcomes, classes, hosts, modules and
-// sequences of requests. With -isolation-check, five repetitions are compared by their times, too.
+// sequences of requests. With -isolation-check, fifteen repetitions are compared by their times, too.
 func TestContainerCellsAreThoseOfNamespaces(t *testing.T) {
 	c := newContainerTest(t)
 	if err := harness.Check(t.Context()); err != nil {
@@ -125,7 +125,7 @@ func TestContainerCellsAreThoseOfNamespaces(t *testing.T) {
 	}
 	args := slices.Concat(cellsOfAllLayers, []string{"--jobs", "2", "--timeout", "60s"})
 	if *isolationCheck {
-		args = append(args, "--repeat", "5", "--jobs", "1")
+		args = append(args, "--repeat", "15", "--jobs", "1")
 	}
 	for _, isolation := range []string{"namespace", "container"} {
 		cmd := c.inside(slices.Concat(args, []string{"--out", isolation})...)
@@ -164,23 +164,41 @@ func ordered(cells []record.Cell) []record.Cell {
 	return cells
 }
 
-// compareTimes prints the median seconds of each cell on both sides.
+// compareTimes prints the median seconds of each cell on both sides, and checks that they are within 5 % or 20 ms.
+// Some cells have times of two kinds, a round trip apart, as it is a race in the go command which of two requests
+// finds a connection ready. Their medians jump by as much from run to run. What is checked of them is that nine in
+// ten of the times of either side are also times of the other.
 func compareTimes(t *testing.T, outer, inner string) {
 	var text bytes.Buffer
 	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "cell\tnamespace\tcontainer\tdifference")
-	there := medians(t, inner)
-	for name, s := range medians(t, outer) {
-		differ := there[name] - s
-		fmt.Fprintf(w, "%s\t%.3f s\t%.3f s\t%+.0f ms\n", name, s, there[name], 1000*differ)
-		assert.LessOrEqual(t, max(differ, -differ), max(0.020, 0.05*s), name)
+	fmt.Fprintln(w, "cell\tnamespace\tcontainer\tdifference\tshared")
+	there := secondsOf(t, inner)
+	for name, here := range secondsOf(t, outer) {
+		m, n := here[len(here)/2], there[name][len(there[name])/2]
+		shared := min(shareIn(here, there[name]), shareIn(there[name], here))
+		fmt.Fprintf(w, "%s\t%.3f s\t%.3f s\t%+.0f ms\t%.0f %%\n", name, m, n, 1000*(n-m), 100*shared)
+		assert.True(t, near(m, n) || shared >= 0.9, "%s: %.3f and %.3f s", name, here, there[name])
 	}
 	require.NoError(t, w.Flush())
 	t.Logf("\n%s", text.String())
 }
 
-// medians returns the median seconds of each cell.
-func medians(t *testing.T, file string) map[string]record.Seconds {
+// near reports whether two times are as good as equal.
+func near(a, b record.Seconds) bool { return max(a-b, b-a) <= max(0.020, 0.05*a) }
+
+// shareIn returns how many of the times of one side, as a fraction, have one on the other side that is near.
+func shareIn(times, other []record.Seconds) float64 {
+	found := 0
+	for _, a := range times {
+		if slices.ContainsFunc(other, func(b record.Seconds) bool { return near(a, b) }) {
+			found++
+		}
+	}
+	return float64(found) / float64(len(times))
+}
+
+// secondsOf returns the seconds of the repetitions of each cell, in ascending order.
+func secondsOf(t *testing.T, file string) map[string][]record.Seconds {
 	run, err := record.ReadFile(file)
 	require.NoError(t, err)
 	all := map[string][]record.Seconds{}
@@ -188,12 +206,10 @@ func medians(t *testing.T, file string) map[string]record.Seconds {
 		name := c.Scenario + "/" + c.Config
 		all[name] = append(all[name], c.Seconds)
 	}
-	median := map[string]record.Seconds{}
-	for name, seconds := range all {
+	for _, seconds := range all {
 		slices.Sort(seconds)
-		median[name] = seconds[len(seconds)/2]
 	}
-	return median
+	return all
 }
 
 // Whenever simrun is killed, nothing of it is left in the engine, and a run can be resumed.
