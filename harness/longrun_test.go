@@ -97,19 +97,26 @@ func (s footprint) String() string {
 		s.at.Seconds(), s.cells, s.rss*1024/1e6, s.peak*1024/1e6, s.threads, s.descriptors)
 }
 
-// watch takes samples of a simrun until it ends.
+// watch takes samples of a simrun until it ends. The peak of the last one is that of the whole run, with the report at
+// its end.
 func (r *runningCommand) watch(every time.Duration) (samples []footprint) {
 	begin, done := time.Now(), make(chan struct{})
 	go func() {
 		defer close(done)
 		_ = r.cmd.Wait() // its error is the status once more
 	}()
-	ticker := time.NewTicker(every)
+	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
-	for {
-		if s, ok := r.footprint(); ok {
+	for next := begin; ; {
+		if s, ok := r.memory(); ok {
 			s.at = time.Since(begin)
-			samples = append(samples, s)
+			if !time.Now().Before(next) {
+				next = time.Now().Add(every)
+				r.count(&s)
+				samples = append(samples, s)
+			} else {
+				samples[len(samples)-1].peak = s.peak
+			}
 		}
 		select {
 		case <-done:
@@ -119,8 +126,8 @@ func (r *runningCommand) watch(every time.Duration) (samples []footprint) {
 	}
 }
 
-// footprint looks at a simrun; ok is false if it has ended. See proc_pid_status(5).
-func (r *runningCommand) footprint() (s footprint, ok bool) {
+// memory looks at what a simrun takes; ok is false if it has ended. See proc_pid_status(5).
+func (r *runningCommand) memory() (s footprint, ok bool) {
 	proc := fmt.Sprintf("/proc/%d/", r.cmd.Process.Pid)
 	status, _ := os.ReadFile(proc + "status") // it may have ended
 	for line := range strings.Lines(string(status)) {
@@ -137,9 +144,13 @@ func (r *runningCommand) footprint() (s footprint, ok bool) {
 	}
 	files, _ := os.ReadDir(proc + "fd")
 	s.descriptors = len(files)
+	return s, ok
+}
+
+// count finds out how many cells have ended.
+func (r *runningCommand) count(s *footprint) {
 	text, _ := os.ReadFile(filepath.Join(r.out, "results.jsonl"))
 	s.cells = max(0, bytes.Count(text, []byte("\n"))-1)
-	return s, ok
 }
 
 // TestLabsAreKilled kills lab processes at random moments. Each cell whose lab was killed is a harness error and
