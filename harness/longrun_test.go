@@ -154,7 +154,8 @@ func (r *runningCommand) count(s *footprint) {
 }
 
 // TestLabsAreKilled kills lab processes at random moments. Each cell whose lab was killed is a harness error and
-// nothing else, and all others are what they are in a run that nobody disturbs.
+// nothing else, and all others are what they are in a run that nobody disturbs; where chance decides, they may be what
+// some of their repetitions are.
 func TestLabsAreKilled(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -178,7 +179,11 @@ func TestLabsAreKilled(t *testing.T) {
 	failures := 0
 	for _, c := range cells {
 		if c.Outcome != record.HarnessError {
-			assert.Equal(t, want[c.Key], endOf(&c), "%v", c.Key)
+			if end := endOf(&c); end != want[c.Key] {
+				seen := repeatedEnds(t, binary, c.Key, want[c.Key], end)
+				assert.True(t, seen[end] > 0 && seen[want[c.Key]] > 0, "%v: %q, and %q in a calm run; among repetitions: %v", c.Key, end, want[c.Key], seen)
+				t.Logf("%v differs by chance: %v", c.Key, seen)
+			}
 			continue
 		}
 		failures++
@@ -189,6 +194,23 @@ func TestLabsAreKilled(t *testing.T) {
 	t.Logf("%d cells, of which %d were killed", len(cells), killed)
 	assert.Positive(t, killed)
 	assert.Equal(t, killed, failures, "harness errors")
+}
+
+// repeatedEnds runs a cell often, and very often if that does not show both ends; it returns how often it had which.
+func repeatedEnds(t *testing.T, binary string, key record.Key, both ...string) map[string]int {
+	t.Helper()
+	seen := map[string]int{}
+	for _, times := range []string{"60", "600"} {
+		r := startSimrun(t, binary, "../scenarios", "--quiet", "--clock", *killClock, "--scenario", key.Scenario, "--config", key.Config, "--repeat", times)
+		r.watch(time.Second)
+		for _, c := range r.results() {
+			seen[endOf(&c)]++
+		}
+		if !slices.ContainsFunc(both, func(end string) bool { return seen[end] == 0 }) {
+			break
+		}
+	}
+	return seen
 }
 
 // endOf says how a cell ended.
