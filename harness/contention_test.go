@@ -13,7 +13,8 @@ import (
 	"github.com/simrun/simrun/record"
 )
 
-// TestContendedCellsAreRunAgain runs a command that has to wait for a CPU, as it makes many others busy.
+// TestContendedCellsAreRunAgain runs a command that has to wait for a CPU, as it makes many others busy, for one to two
+// seconds: bash counts them by the clock on the wall.
 func TestContendedCellsAreRunAgain(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -22,7 +23,7 @@ func TestContendedCellsAreRunAgain(t *testing.T) {
 	p, err := NewPlan(t.Context(), o)
 	require.NoError(t, err)
 	p.cells[0].spec.Command = []string{"/bin/bash", "-c",
-		`busy() { while [ $SECONDS -lt 1 ]; do :; done; }; for i in $(seq $0); do busy & done; busy; wait`, strconv.Itoa(4 * runtime.NumCPU())}
+		`busy() { while [ $SECONDS -lt 2 ]; do :; done; }; for i in $(seq $0); do busy & done; busy; wait`, strconv.Itoa(4 * runtime.NumCPU())}
 	var cells []*record.Cell
 	require.NoError(t, p.Run(t.Context(), func(c *record.Cell) error {
 		cells = append(cells, c)
