@@ -89,13 +89,13 @@ func (p *CachingProxy) fetch(r *http.Request) (status int, body []byte, err erro
 		return 0, nil, err
 	}
 	defer response.Body.Close()
-	tooMuch := fmt.Errorf("%s answers with more than %d bytes, which no module has", url, int64(modzip.MaxZipFile))
-	if response.ContentLength > modzip.MaxZipFile {
-		return 0, nil, tooMuch
+	size := response.ContentLength
+	if size <= modzip.MaxZipFile {
+		body, err = io.ReadAll(io.LimitReader(response.Body, modzip.MaxZipFile+1))
+		size = int64(len(body))
 	}
-	body, err = io.ReadAll(io.LimitReader(response.Body, modzip.MaxZipFile+1))
-	if err == nil && len(body) > modzip.MaxZipFile {
-		err = tooMuch
+	if size > modzip.MaxZipFile {
+		return 0, nil, fmt.Errorf("%s answers with more than %d bytes, which no module has", url, int64(modzip.MaxZipFile))
 	}
 	return response.StatusCode, body, err
 }

@@ -52,13 +52,8 @@ func conceal(hidden, shown []string) error {
 		return err
 	}
 	for i, f := range folders {
-		if f.real == "" {
-			continue
-		}
-		if i > 0 { // what was covered before may hide this one
-			if _, err := os.Lstat(f.real); err != nil {
-				continue
-			}
+		if _, err := os.Lstat(f.real); err != nil {
+			continue // there is none, or one that was covered before hides it
 		}
 		if err := coverFolder(f.real, filepath.Join(covers, strconv.Itoa(i))); err != nil {
 			return fmt.Errorf("hide %s: %w", f.name, err)
