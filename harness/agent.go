@@ -68,7 +68,7 @@ func startAgent(n *lab.Network, s *spec) (a *agent, err error) {
 		return nil, err
 	}
 	a.cmd.Stderr = &a.words
-	if err := n.Start(a.cmd); err != nil {
+	if err := n.Start(a.cmd, false); err != nil {
 		return nil, err
 	}
 	a.reading.Go(func() { a.read(choices, n) })

@@ -46,8 +46,8 @@ func (e *ending) said() string {
 }
 
 // runCommands runs the cell's command on the client host, or so many of it at once as the project has, until
-// all have ended or the deadline has come.
-func runCommands(n *lab.Network, s *spec) (ending, error) {
+// all have ended or the deadline has come. Alone says that the cell has no other programs.
+func runCommands(n *lab.Network, s *spec, alone bool) (ending, error) {
 	pressure := lab.NewPressure()
 	n.Begin()
 	begin := time.Now() // before the deadline is set, so that what reaches it has taken as long
@@ -58,7 +58,7 @@ func runCommands(n *lab.Network, s *spec) (ending, error) {
 	errs := make([]error, len(commands))
 	var running sync.WaitGroup
 	for i := range commands {
-		c := &command{number: i, network: n, spec: s, begin: begin}
+		c := &command{number: i, network: n, spec: s, alone: alone, begin: begin}
 		commands[i] = c
 		running.Go(func() { errs[i] = c.run(ctx) })
 	}
@@ -96,6 +96,7 @@ type command struct {
 	number  int
 	network *lab.Network
 	spec    *spec
+	alone   bool      // the cell has no programs but commands
 	begin   time.Time // of the cell
 
 	outcome  record.Outcome // how it ended, as the next three
@@ -139,7 +140,7 @@ func (c *command) attempt(ctx context.Context, limit time.Duration) error {
 	start := time.Now()
 	output := lab.Ends{Size: maxStderr / 2}
 	cmd := c.process(own, &output)
-	if err := c.network.Start(cmd); err != nil {
+	if err := c.network.Start(cmd, c.alone); err != nil {
 		return fmt.Errorf("start %s: %w", c.spec.Command[0], err)
 	}
 	awaitEnd(cmd.Process.Pid)

@@ -80,7 +80,7 @@ func runInside(parent *lab.Control) error {
 		return shellInside(in, &s)
 	}
 	go answer(parent, in)
-	end, err := runCommands(in.network, &s)
+	end, err := runCommands(in.network, &s, agent == nil && len(in.programs) == 0)
 	if err = errors.Join(err, in.network.EndCapture()); err != nil {
 		return err
 	}

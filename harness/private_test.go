@@ -31,7 +31,8 @@ unshare -m sh -c "umount $dir; umount /tmp; cat $dir/secret" && echo got unshare
 unshare -r -m sh -c "umount $dir; umount /tmp; cat $dir/secret" && echo got nested secret
 mkdir -p $TMPDIR/view && unshare -m sh -c "mount --bind / $TMPDIR/view && cat $TMPDIR/view$dir/secret" && echo got bound secret
 cat /proc/1/root$dir/secret && echo got secret by proc
-head -c 1 /proc/1/mem && echo got memory of the lab
+for p in /proc/[0-9]*; do test "$(cat $p/comm)" = sh && continue; echo saw $(cat $p/comm); (: < $p/mem) && echo got its memory; done
+ip link set eth0 down && echo got the network
 readlink /proc/1/fd/3 && echo got descriptors of the lab
 for fd in /proc/self/fd/*; do readlink $fd | grep socket && echo got socket $fd; done
 mount -o remount,rw / && echo got remount
@@ -77,6 +78,14 @@ func TestPrivateFiles(t *testing.T) {
 
 	p.cells[0].spec = &seen
 	assert.Contains(t, runOne(t, p).Stderr, "got secret\n", "the attack works where nothing is hidden")
+
+	o.Configs[0].PAC = &scenarios.PAC{Script: `function FindProxyForURL(url, host) { return "DIRECT" }`}
+	p, err = NewPlan(t.Context(), o)
+	require.NoError(t, err)
+	c = runOne(t, p)
+	assert.Contains(t, c.Stderr, "tried all", c.Note)
+	assert.NotContains(t, c.Stderr, "\ngot ", "something succeeded beside an agent")
+	assert.Equal(t, 2, strings.Count(c.Stderr, "\nsaw exe\n"), "the lab and the agent")
 
 	program := runProgram(t, fmt.Sprintf("[sh, -c, %q]", strings.ReplaceAll(script, "$", "$$")), "[go, mod, tidy]")
 	require.Equal(t, record.HarnessError, program.Outcome, "it does not listen")

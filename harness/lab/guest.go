@@ -3,6 +3,7 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -63,11 +65,9 @@ func (g *Guest) serve(made chan<- error, i int, tun **os.File) {
 // Start starts a command on the machine, without rights in the cell, as the user with an id. All files belong to that
 // user, and there is no other.
 func (g *Guest) Start(cmd *exec.Cmd, user int) error {
-	confine(cmd)
-	if a := cmd.SysProcAttr; a != nil && len(a.UidMappings) > 0 {
-		a.UidMappings[0].ContainerID = user
-	}
-	return g.Do(cmd.Start)
+	cmd.SysProcAttr = cmp.Or(cmd.SysProcAttr, &syscall.SysProcAttr{})
+	cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: user, HostID: 0, Size: 1}}
+	return g.Do(func() error { return launch(cmd, true) })
 }
 
 // Dial connects to a port of the machine's loopback interface, from the machine itself.

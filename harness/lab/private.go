@@ -145,25 +145,56 @@ func (k *keptPath) show() error {
 	return unix.Mount(fmt.Sprintf("/proc/self/fd/%d", k.file.Fd()), k.path, "", unix.MS_BIND|unix.MS_REC, "")
 }
 
-// confine makes a command one without rights in the cell: it is root in a user namespace of its own, below that
-// of the lab process. It can neither take away what is mounted in the cell, nor change its network, nor look into
-// the lab process. Where /proc does not show the processes of the cell, as in a container that forbids to mount
-// it, no user namespace can be set up, and the command has the rights of the lab process.
-func confine(cmd *exec.Cmd) {
-	if self, err := os.Readlink("/proc/self"); err != nil || self != strconv.Itoa(os.Getpid()) {
-		return
+// launch starts a command from the calling thread, which must be locked to its goroutine, without rights in the cell.
+// It can neither take away what is mounted there, nor change its network, nor look into the lab process.
+//
+// Apart, it is root in a user namespace of its own below that of the lab process, so that programs of a cell that
+// are started so cannot look into each other either. Otherwise it is a process of the lab's user without
+// capabilities, which is cheaper: Go copies the address space of the lab process to start a process in a user
+// namespace (forkAndExecInChild1 in syscall/exec_linux.go). So it is too where /proc does not show the processes
+// of the cell, as in a container that forbids to mount it: no user namespace can be set up there.
+func launch(cmd *exec.Cmd, apart bool) error {
+	if apart && procIsOurs() {
+		isolate(cmd)
+	} else if err := renounce(); err != nil {
+		return err
 	}
+	return cmd.Start()
+}
+
+func procIsOurs() bool {
+	self, err := os.Readlink("/proc/self")
+	return err == nil && self == strconv.Itoa(os.Getpid())
+}
+
+// isolate gives a command a user namespace of its own.
+func isolate(cmd *exec.Cmd) {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
 	a := cmd.SysProcAttr
 	a.Cloneflags |= unix.CLONE_NEWUSER
-	a.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 1}}
-	a.GidMappings = slices.Clone(a.UidMappings)
+	if a.UidMappings == nil {
+		a.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 1}}
+	}
+	a.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 1}}
 }
 
-// Start starts a command on the client host, without rights in the cell.
-func (n *Network) Start(cmd *exec.Cmd) error {
-	confine(cmd)
-	return n.OnClient(cmd.Start)
+// renounce makes all programs without capabilities that the calling thread starts from now on: neither for being
+// root nor by the attributes of their files are they given any, see capabilities(7).
+func renounce() error {
+	const noroot = 1<<0 | 1<<1 // SECBIT_NOROOT and SECBIT_NOROOT_LOCKED
+	if err := unix.Prctl(unix.PR_SET_SECUREBITS, noroot, 0, 0, 0); err != nil {
+		return fmt.Errorf("give root no capabilities: %w", err)
+	}
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("give programs no new privileges: %w", err)
+	}
+	return nil
+}
+
+// Start starts a command on the client host, without rights in the cell. Programs that are not alone there cannot
+// look into each other.
+func (n *Network) Start(cmd *exec.Cmd, alone bool) error {
+	return n.OnClient(func() error { return launch(cmd, !alone) })
 }
