@@ -54,13 +54,10 @@ var quietToxiproxy = sync.OnceValue(func() *toxiproxy.ApiServer {
 })
 
 // Connect takes a connection that a client has opened and returns the server's end of it, or nil where a fault
-// ends the connection at once. A connection that meets no fault is the server's as it is.
+// ends the connection at once.
 func (l *StreamLink) Connect(client net.Conn) (net.Conn, error) {
 	number := l.opened.Add(1)
 	met := l.meets(number)
-	if len(met) == 0 {
-		return client, nil
-	}
 	if slices.ContainsFunc(met, ofType(scenarios.StreamClose)) {
 		go hangUp(client)
 		return nil, nil
