@@ -35,6 +35,7 @@ type cell struct {
 	load   float64       // CPUs that it keeps busy; 1 until that is known, 0 when its command has ended
 	used   time.Duration // CPU time so far, when it was looked at
 	looked bool
+	rests  bool // its command has ended, and its lab is being taken apart
 
 	abandoned atomic.Bool // its lab process was ended, because its clock could not be kept
 

@@ -44,7 +44,7 @@ func (p *Plan) Run(ctx context.Context, emit func(*record.Cell) error, progress 
 		case <-ctx.Done():
 			return ctx.Err()
 		case c := <-r.resting:
-			c.load = 0 // so that the next one can start now
+			c.load, c.rests = 0, true // so that the next one can start now
 		case e := <-r.ended:
 			if e.again != nil {
 				r.start(ctx, *e.again)
@@ -116,11 +116,14 @@ func (r *runner) startSome(ctx context.Context) {
 // tests may be further runs. One that starts keeps a CPU busy; half of that may be missing, since cells do
 // not need theirs at the same moment.
 func (r *runner) cpu() bool {
-	sum := r.others
+	sum, working := r.others, 0
 	for _, c := range r.live {
 		sum += c.load
+		if !c.rests {
+			working++
+		}
 	}
-	if r.plan.options.Virtual && len(r.live) >= r.plan.options.Jobs {
+	if r.plan.options.Virtual && working >= r.plan.options.Jobs {
 		return false // they hardly wait, and what a cell lives through when it gets no CPU counts
 	}
 	return len(r.live) == 0 || sum <= r.room-0.5
