@@ -70,6 +70,10 @@ type notice struct {
 	Running, Alarm, Deadline, Open, Lossy, Doomed, Since, Hung int64
 }
 
+// kernelActs reports whether the kernel's own timers count, which know the real clock only: those that send a lost
+// packet again, and acknowledge what has arrived.
+func (n notice) kernelActs() bool { return n.Lossy > 0 || n.Alarm == 0 && n.Open > 0 }
+
 func readBoard(mem io.ReaderAt, at int64) (n notice, err error) {
 	b := make([]byte, boardSize)
 	if _, err = mem.ReadAt(b, at); err != nil {

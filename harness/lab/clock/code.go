@@ -8,18 +8,24 @@ import (
 	"fmt"
 )
 
-// magic is the fifth argument of the system calls that the code in a carried process makes. These calls have
+// magic is the fifth argument of the system calls that arm64's code in a carried process makes. These calls have
 // fewer, so the kernel ignores it; the filter knows by it that the offset is going to be added.
 const magic = 0x5157c10c
 
 // A machine is what differs between architectures: the code that takes the place of the vDSO's functions.
 // It begins with two 64-bit numbers: the nanoseconds that are added to the clocks that count from the start
 // of the machine, and to those that show the time of day. The clocks of CPU time are left as they are.
+//
+// On amd64, programs find our functions under the names of the kernel's, and these call the kernel's own. On arm64,
+// the kernel's begin with a jump to ours, and those make the system call: there, a Go program that a signal
+// interrupts looks for its goroutine where it left it before the call, but only if it stands in the memory page of
+// the function that it called (inVDSOPage in runtime/vdso_linux.go).
 type machine struct {
 	audit     uint32         // AUDIT_ARCH_* of seccomp(2)
 	code      []byte         // follows the two numbers
 	functions map[string]int // offset in code, by the name that vdso(7) has for what it replaces
 	required  string         // the one that every vDSO of this architecture has
+	calls     map[int]string // where in code the distance to a function of the kernel's belongs, which it calls
 	jump      func(from, to int) ([]byte, error)
 	landing   []byte // a first instruction that must stay, since indirect calls land on it; nil: there is none
 }
@@ -29,30 +35,36 @@ const offsetsSize = 16
 
 var errTooFar = errors.New("the vDSO is too large for a jump")
 
-// amd64 was assembled from what the comments say. The kernel's own functions may change the same registers:
-// those that a call need not keep in the System V ABI.
+// amd64 was assembled from what the comments say. It changes registers only that a call need not keep in the System V
+// ABI, as the kernel's own functions do.
 var amd64 = machine{
 	audit: 0xc000003e,
 	code: []byte{
 		// clock_gettime
-		0x41, 0xb8, 0x0c, 0xc1, 0x57, 0x51, // mov r8d,0x5157c10c
-		0xb8, 0xe4, 0x00, 0x00, 0x00, // mov eax,0xe4
-		0x0f, 0x05, // syscall
+		0x57,                   // push rdi
+		0x56,                   // push rsi
+		0x48, 0x83, 0xec, 0x08, // sub rsp,0x8
+		0xe8, 0x00, 0x00, 0x00, 0x00, // call the kernel's clock_gettime
+		0x48, 0x83, 0xc4, 0x08, // add rsp,0x8
+		0x5e,       // pop rsi
+		0x5f,       // pop rdi
 		0x85, 0xc0, // test eax,eax
-		0x75, 0x4f, // jne ret
+		0x75, 0x54, // jne ret
 		0x83, 0xff, 0x0b, // cmp edi,0xb
-		0x77, 0x4a, // ja ret
+		0x77, 0x4f, // ja ret
 		0x89, 0xf9, // mov ecx,edi
 		0xba, 0x01, 0x00, 0x00, 0x00, // mov edx,0x1
 		0xd3, 0xe2, // shl edx,cl
 		0xf7, 0xc2, 0x21, 0x09, 0x00, 0x00, // test edx,0x921
 		0x75, 0x11, // jne real
 		0xf7, 0xc2, 0xd2, 0x02, 0x00, 0x00, // test edx,0x2d2
-		0x74, 0x31, // je ret
-		0x48, 0x8b, 0x05, 0xba, 0xff, 0xff, 0xff, // mov rax,[rip -> mono]
+		0x74, 0x36, // je ret
+		0x48, 0x8b, 0x05, 0xb6, 0xff, 0xff, 0xff, // mov rax,[rip -> mono]
 		0xeb, 0x07, // jmp add
-		0x48, 0x8b, 0x05, 0xb9, 0xff, 0xff, 0xff, // mov rax,[rip -> real], label real
-		0x48, 0x69, 0x0e, 0x00, 0xca, 0x9a, 0x3b, // imul rcx,[rsi],0x3b9aca00, label add
+		0x48, 0x8b, 0x05, 0xb5, 0xff, 0xff, 0xff, // mov rax,[rip -> real], label real
+		0x48, 0x85, 0xc0, // test rax,rax, label add
+		0x74, 0x21, // je ret
+		0x48, 0x69, 0x0e, 0x00, 0xca, 0x9a, 0x3b, // imul rcx,[rsi],0x3b9aca00
 		0x48, 0x03, 0x4e, 0x08, // add rcx,[rsi+0x8]
 		0x48, 0x01, 0xc8, // add rax,rcx
 		0x48, 0x99, // cqo
@@ -63,14 +75,16 @@ var amd64 = machine{
 		0x31, 0xc0, // xor eax,eax
 		0xc3, // ret
 		// gettimeofday
-		0x41, 0xb8, 0x0c, 0xc1, 0x57, 0x51, // mov r8d,0x5157c10c
-		0xb8, 0x60, 0x00, 0x00, 0x00, // mov eax,0x60
-		0x0f, 0x05, // syscall
+		0x57,                         // push rdi
+		0xe8, 0x00, 0x00, 0x00, 0x00, // call the kernel's gettimeofday
+		0x5f,       // pop rdi
 		0x85, 0xc0, // test eax,eax
-		0x75, 0x37, // jne ret
+		0x75, 0x3c, // jne ret
 		0x48, 0x85, 0xff, // test rdi,rdi
-		0x74, 0x32, // je ret
-		0x48, 0x8b, 0x05, 0x7a, 0xff, 0xff, 0xff, // mov rax,[rip -> real]
+		0x74, 0x37, // je ret
+		0x48, 0x8b, 0x05, 0x77, 0xff, 0xff, 0xff, // mov rax,[rip -> real]
+		0x48, 0x85, 0xc0, // test rax,rax
+		0x74, 0x2b, // je ret
 		0x48, 0x99, // cqo
 		0xb9, 0xe8, 0x03, 0x00, 0x00, // mov ecx,0x3e8
 		0x48, 0xf7, 0xf9, // idiv rcx
@@ -85,23 +99,22 @@ var amd64 = machine{
 		0x31, 0xc0, // xor eax,eax
 		0xc3, // ret
 		// time
-		0x49, 0x89, 0xf9, // mov r9,rdi
-		0x48, 0x83, 0xec, 0x18, // sub rsp,0x18
+		0x57,                   // push rdi
+		0x48, 0x83, 0xec, 0x10, // sub rsp,0x10
 		0x48, 0x89, 0xe6, // mov rsi,rsp
 		0xbf, 0x05, 0x00, 0x00, 0x00, // mov edi,0x5
-		0xe8, 0x42, 0xff, 0xff, 0xff, // call clock_gettime
+		0xe8, 0x3c, 0xff, 0xff, 0xff, // call clock_gettime
 		0x48, 0x8b, 0x04, 0x24, // mov rax,[rsp]
-		0x48, 0x83, 0xc4, 0x18, // add rsp,0x18
-		0x4d, 0x85, 0xc9, // test r9,r9
+		0x48, 0x83, 0xc4, 0x10, // add rsp,0x10
+		0x5f,             // pop rdi
+		0x48, 0x85, 0xff, // test rdi,rdi
 		0x74, 0x03, // je ret
-		0x49, 0x89, 0x01, // mov [r9],rax
+		0x48, 0x89, 0x07, // mov [rdi],rax
 		0xc3, // ret
 	},
-	functions: map[string]int{"__vdso_clock_gettime": 0, "__vdso_gettimeofday": 0x61, "__vdso_time": 0xaa},
+	functions: map[string]int{"__vdso_clock_gettime": 0, "__vdso_gettimeofday": 0x6a, "__vdso_time": 0xb2},
+	calls:     map[int]string{0x7: "__vdso_clock_gettime", 0x6c: "__vdso_gettimeofday"},
 	required:  "__vdso_clock_gettime",
-	jump: func(from, to int) ([]byte, error) {
-		return binary.LittleEndian.AppendUint32([]byte{0xe9}, uint32(int32(to-from-5))), nil
-	},
 }
 
 // arm64 was assembled from what the comments say. A vDSO with branch target identification has "bti c" first
@@ -173,12 +186,9 @@ var arm64 = machine{
 
 var machines = map[string]*machine{"amd64": &amd64, "arm64": &arm64}
 
-// area returns the two numbers and the code.
-func (m *machine) area(mono, real int64) []byte {
-	b := make([]byte, offsetsSize, offsetsSize+len(m.code))
-	binary.LittleEndian.PutUint64(b, uint64(mono))
-	binary.LittleEndian.PutUint64(b[8:], uint64(real))
-	return append(b, m.code...)
+// offsets returns the two numbers in front of the code.
+func offsets(mono, real int64) []byte {
+	return binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, uint64(mono)), uint64(real))
 }
 
 // divert returns what is written over the beginning of a function of the vDSO so that it goes to the code

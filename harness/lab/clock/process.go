@@ -12,13 +12,18 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"golang.org/x/sys/unix"
 )
 
 // A carried process has our code in its vDSO.
 type carried struct {
-	pid int
-	mem *os.File // its memory
-	at  int64    // address of the two numbers
+	pid  int
+	mem  *os.File // its memory
+	base int64    // address of the vDSO
+	at   int64    // address of the two numbers
+
+	used unix.Timespec // CPU time, when the keeper last looked
 }
 
 // Keys of the auxiliary vector, getauxval(3).
@@ -99,16 +104,15 @@ func carry(pid int, mono, real int64) (*carried, error) {
 		return nil, fmt.Errorf("process %d: %w", pid, err)
 	}
 	image := make([]byte, len(v.image))
-	base := p.at - int64(v.area)
-	if _, err = p.mem.ReadAt(image, base); err == nil && !bytes.Equal(image, v.image) {
+	if _, err = p.mem.ReadAt(image, p.base); err == nil && !bytes.Equal(image, v.image) {
 		err = errors.New("its vDSO is another one than this program's; is it a 32-bit program?")
 	}
 	if err == nil {
-		_, err = p.mem.WriteAt(machines[runtime.GOARCH].area(mono, real), p.at)
+		_, err = p.mem.WriteAt(append(offsets(mono, real), v.code...), p.at)
 	}
 	for at, patch := range v.patches {
 		if err == nil {
-			_, err = p.mem.WriteAt(patch, base+int64(at))
+			_, err = p.mem.WriteAt(patch, p.base+int64(at))
 		}
 	}
 	if err != nil {
@@ -124,9 +128,8 @@ func adopt(pid int) (*carried, error) {
 	if err != nil {
 		return nil, fmt.Errorf("process %d: %w", pid, err)
 	}
-	code := machines[runtime.GOARCH].code
-	have := make([]byte, len(code))
-	if _, err = p.mem.ReadAt(have, p.at+offsetsSize); err == nil && !bytes.Equal(have, code) {
+	have := make([]byte, len(v.code))
+	if _, err = p.mem.ReadAt(have, p.at+offsetsSize); err == nil && !bytes.Equal(have, v.code) {
 		err = errors.New("its clock could not be changed when it began")
 	}
 	if err != nil {
@@ -149,11 +152,17 @@ func open(pid int) (*carried, *vdso, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return &carried{pid: pid, mem: mem, at: base + int64(v.area)}, v, nil
+	return &carried{pid: pid, mem: mem, base: base, at: base + int64(v.area)}, v, nil
 }
 
 // set changes what is added to the clocks of a process.
 func (p *carried) set(mono, real int64) error {
-	_, err := p.mem.WriteAt(machines[runtime.GOARCH].area(mono, real)[:offsetsSize], p.at)
+	_, err := p.mem.WriteAt(offsets(mono, real), p.at)
 	return err
+}
+
+// hasVDSOAt reports whether an address is in the vDSO of the process.
+func (p *carried) hasVDSOAt(address uint64) bool {
+	v, err := ours()
+	return err == nil && address >= uint64(p.base) && address < uint64(p.base)+uint64(len(v.image))
 }

@@ -89,10 +89,9 @@ func (k *Keeper) scan(closely bool) (s sighting, changed bool, err error) {
 		}
 		todo = append(todo, children...)
 	}
-	for pid, p := range k.processes {
+	for pid := range k.processes {
 		if !seen[pid] {
-			p.mem.Close()
-			delete(k.processes, pid)
+			k.forget(pid)
 		}
 	}
 	return s, false, nil
@@ -277,10 +276,7 @@ func (k *Keeper) reap() error {
 
 // begin carries a new program and lets it run.
 func (k *Keeper) begin(pid int) error {
-	if old := k.processes[pid]; old != nil {
-		old.mem.Close()
-		delete(k.processes, pid)
-	}
+	k.forget(pid) // what it was before
 	mono, real := k.offsets()
 	p, err := carry(pid, int64(mono), int64(real))
 	if err != nil {

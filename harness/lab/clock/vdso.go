@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // A vdso is what the kernel maps into every process for calls that need no system call, see vdso(7), and
@@ -15,6 +16,7 @@ import (
 type vdso struct {
 	image   []byte
 	area    int            // offset of free room for the two numbers and the code
+	code    []byte         // that of the machine, with the distances that it lacks
 	patches map[int][]byte // by offset
 }
 
@@ -36,30 +38,58 @@ func parseVDSO(image []byte, m *machine) (*vdso, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read its symbols: %w", err)
 	}
-	v := &vdso{image: image, area: (end + 15) &^ 15, patches: map[int][]byte{}}
+	v := &vdso{image: image, area: (end + 15) &^ 15, code: slices.Clone(m.code), patches: map[int][]byte{}}
 	size := offsetsSize + len(m.code)
 	if v.area+size > len(image) || len(bytes.Trim(image[v.area:v.area+size], "\x00")) > 0 {
 		return nil, fmt.Errorf("it has no room of %d bytes after its end at %d", size, end)
 	}
-	found := false
+	kernels := map[string]int{} // the functions that ours take the place of
 	for _, s := range symbols {
 		if _, ours := m.functions[s.Name]; !ours {
 			continue
 		}
-		found = found || s.Name == m.required
 		if s.Value >= uint64(end) || s.Size < 16 {
 			return nil, fmt.Errorf("%s is at %#x and has %d bytes", s.Name, s.Value, s.Size)
 		}
-		at, patch, err := m.divert(image, int(s.Value), v.area, s.Name)
+		kernels[s.Name] = int(s.Value)
+	}
+	if _, found := kernels[m.required]; !found {
+		return nil, errors.New("it has no " + m.required)
+	}
+	if m.calls != nil {
+		return v, v.rename(f.SectionByType(elf.SHT_DYNSYM), symbols, kernels, m)
+	}
+	for name, function := range kernels {
+		at, patch, err := m.divert(image, function, v.area, name)
 		if err != nil {
 			return nil, err
 		}
 		v.patches[at] = patch
 	}
-	if !found {
-		return nil, errors.New("it has no " + m.required)
-	}
 	return v, nil
+}
+
+// rename makes our functions those that programs find under the kernel's names, and lets ours call the kernel's.
+func (v *vdso) rename(table *elf.Section, symbols []elf.Symbol, kernels map[string]int, m *machine) error {
+	const size, value = int(elf.Sym64Size), 8 // of Elf64_Sym, and where it has the address
+	if table.Type == elf.SHT_NOBITS || table.Offset+uint64(size*(len(symbols)+1)) > uint64(v.area) {
+		return errors.New("its symbols are not where it says")
+	}
+	for name, function := range kernels {
+		for i, s := range symbols { // also where they have another name
+			if s.Value == uint64(function) {
+				at := int(table.Offset) + size*(i+1) + value // DynamicSymbols leaves the first one out
+				v.patches[at] = binary.LittleEndian.AppendUint64(nil, uint64(v.area+offsetsSize+m.functions[name]))
+			}
+		}
+	}
+	for at, name := range m.calls {
+		if function, found := kernels[name]; found {
+			next := v.area + offsetsSize + at + 4
+			binary.LittleEndian.PutUint32(v.code[at:], uint32(int32(function-next)))
+		}
+	}
+	return nil
 }
 
 // endOfFile returns where the ELF file in an image ends. Nobody reads its section headers after that, but

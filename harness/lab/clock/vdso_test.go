@@ -3,9 +3,12 @@
 package clock
 
 import (
+	"bytes"
+	"debug/elf"
 	"encoding/binary"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -85,12 +88,7 @@ func FuzzParseVDSO(f *testing.F) {
 // TestJumps decodes the branches that divert functions.
 func TestJumps(t *testing.T) {
 	for _, distance := range []int{-4096, -8, 8, 1 << 20} {
-		patch, err := amd64.jump(8192, 8192+distance)
-		require.NoError(t, err)
-		assert.Equal(t, byte(0xe9), patch[0], "jmp rel32")
-		assert.Equal(t, distance, int(int32(binary.LittleEndian.Uint32(patch[1:])))+len(patch), "from the next instruction on")
-
-		patch, err = arm64.jump(8192, 8192+distance)
+		patch, err := arm64.jump(8192, 8192+distance)
 		require.NoError(t, err)
 		word := binary.LittleEndian.Uint32(patch)
 		assert.Equal(t, uint32(0b000101), word>>26, "b")
@@ -98,6 +96,57 @@ func TestJumps(t *testing.T) {
 	}
 	_, err := arm64.jump(0, 1<<28)
 	assert.ErrorIs(t, err, errTooFar)
+}
+
+// TestNames looks up the functions of amd64's vDSO as programs do, and follows the calls in them.
+func TestNames(t *testing.T) {
+	if runtime.GOARCH != "amd64" {
+		t.Skip("the vDSO of this machine is that of " + runtime.GOARCH)
+	}
+	v, err := ours()
+	require.NoError(t, err)
+	before, after := addresses(t, v.image), addresses(t, patched(v))
+	changed := 0
+	for name, at := range before {
+		function, ours := amd64.functions[name]
+		if !ours {
+			function, ours = amd64.functions["__vdso_"+name]
+		}
+		if !ours {
+			assert.Equal(t, at, after[name], name)
+			continue
+		}
+		assert.Equal(t, v.area+offsetsSize+function, after[name], name)
+		changed++
+	}
+	assert.GreaterOrEqual(t, changed, len(amd64.functions))
+	for at, name := range amd64.calls {
+		assert.Equal(t, byte(0xe8), v.code[at-1], "call rel32")
+		next := v.area + offsetsSize + at + 4
+		assert.Equal(t, before[name], next+int(int32(binary.LittleEndian.Uint32(v.code[at:]))), name)
+	}
+}
+
+// patched returns the image as a carried process has it, without the two numbers and the code.
+func patched(v *vdso) []byte {
+	b := slices.Clone(v.image)
+	for at, patch := range v.patches {
+		copy(b[at:], patch)
+	}
+	return b
+}
+
+func addresses(t *testing.T, image []byte) map[string]int {
+	t.Helper()
+	f, err := elf.NewFile(bytes.NewReader(image))
+	require.NoError(t, err)
+	symbols, err := f.DynamicSymbols()
+	require.NoError(t, err)
+	found := map[string]int{}
+	for _, s := range symbols {
+		found[s.Name] = int(s.Value)
+	}
+	return found
 }
 
 // TestLanding: on arm64, an indirect call may have to land on "bti c".
