@@ -20,6 +20,7 @@ help:
 	@echo 'make bench   all benchmarks'
 	@echo 'make accuracy  write docs/accuracy.md: how far faults are from what is declared'
 	@echo 'make clock-check  compare the library on the virtual clock with the real one (CLOCK_FLAGS narrows it)'
+	@echo 'make slow-run  run 1,000 of the slowest cells on the virtual clock'
 	@echo 'make long-run  run CELLS ($(CELLS)) healthy cells, and see that memory stays flat and nothing is left'
 	@echo 'make kill-run  run the library while its labs are killed at random'
 	@echo 'make shard-check  run the library in one and in five shards, two of them interrupted, and compare'
@@ -78,6 +79,10 @@ accuracy:
 .PHONY: clock-check
 clock-check:
 	$(GO) test -count=1 -timeout=4h -run='^TestClocksAgree$$' ./harness -clock-check $(CLOCK_FLAGS)
+
+.PHONY: slow-run
+slow-run:
+	$(GO) test -count=1 -timeout=2h -run='^TestSlowCells$$' ./harness -slow-run -v
 
 CELLS ?= 50000
 .PHONY: long-run

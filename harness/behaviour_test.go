@@ -171,7 +171,8 @@ func planSettings(t *testing.T, rows []Setting) *Plan {
 		require.NotNil(t, u, "%s: no project %q", row.ID, row.Project)
 		project := &scenarios.Project{Name: row.Project, Run: row.Run, Parallel: row.Parallel}
 		p.describeProject(project, u)
-		require.NoError(t, p.add(s, project, lib.Configs[i], g, shared.over(t, u, s, project)))
+		on := shared.over(t, u, s, project)
+		require.NoError(t, p.add(s, project, lib.Configs[i], g, on, on))
 		p.cells[i].spec.Timeout = row.timeout(t)
 	}
 	p.header.Cells = len(p.cells)
@@ -182,7 +183,7 @@ func planSettings(t *testing.T, rows []Setting) *Plan {
 // over is stages.of with modules that were made before.
 func (s *stages) over(t *testing.T, u *fakeupstream.Universe, scenario *scenarios.Scenario, project *scenarios.Project) *stage {
 	t.Helper()
-	k, err := s.keysOf(scenario)
+	k, err := s.keysOf(scenario, clientClock(scenario))
 	require.NoError(t, err)
 	trees, err := signedTrees(k, u, scenario)
 	require.NoError(t, err)

@@ -121,7 +121,7 @@ func (c *cell) read() (*record.Cell, error) {
 
 // keep begins to move the cell's clock.
 func (c *cell) keep(h clock.Hello) (err error) {
-	c.keeper, err = clock.Keep(c.lab.PID(), h, c.abandon)
+	c.keeper, err = clock.Keep(c.lab.PID(), h, c.spec.Ahead, c.abandon)
 	if err != nil {
 		c.abandon()
 	}

@@ -238,10 +238,10 @@ func planClaim(t *testing.T, p *Plan, stages *stages, lib *scenarios.Library, on
 	s := named(t, lib.Scenarios, one.Scenario, func(s *scenarios.Scenario) string { return s.Name })
 	config := named(t, lib.Configs, one.Config, func(c *scenarios.Config) string { return c.Name })
 	project := named(t, lib.Projects, one.project(), func(p *scenarios.Project) string { return p.Name })
-	stage, err := stages.of(t.Context(), s, project)
+	stage, err := stages.of(t.Context(), s, project, clientClock(s))
 	require.NoError(t, err)
 	p.describeProject(project, stage.universe)
-	require.NoError(t, p.add(s, project, config, p.options.Go[0], stage))
+	require.NoError(t, p.add(s, project, config, p.options.Go[0], stage, stage))
 }
 
 func named[T any](t *testing.T, all []*T, name string, nameOf func(*T) string) *T {

@@ -99,6 +99,37 @@ func TestVirtualClockOfPrograms(t *testing.T) {
 	}
 }
 
+// TestVirtualClockOfTheClient runs programs on a client host whose clock is wrong: they are told that time, it goes on as
+// they sleep, and certificates are expired by it. The other hosts have the right one, as the times of the record show.
+func TestVirtualClockOfTheClient(t *testing.T) {
+	requireLab(t)
+	t.Parallel()
+	for scenario, ahead := range map[string]time.Duration{"clock-months-ahead": 180 * 24 * time.Hour, "clock-back-to-2006": -20 * 365 * 24 * time.Hour} {
+		t.Run(scenario, func(t *testing.T) {
+			t.Parallel()
+			c := virtualCell(t, scenario, "cn-comma", time.Hour, "/bin/sh", "-c", `date +%s; sleep 1000; date +%s
+				git init -q . && git -c user.name=a -c user.email=a@a.test commit -q --allow-empty -m a && git log --format=%ct`)
+			assert.Equal(t, "virtual", c.Clock, c.ClockNote)
+			assert.Equal(t, record.OK, c.Outcome, c.Stderr)
+			started, err := time.Parse(time.RFC3339Nano, c.Started)
+			require.NoError(t, err)
+			told := strings.Fields(c.Stderr)
+			require.Len(t, told, 3, c.Stderr)
+			for i, slept := range []float64{0, 1000, 1000} {
+				s, err := strconv.ParseFloat(told[i], 64)
+				require.NoError(t, err)
+				assert.InDelta(t, ahead.Seconds()+slept, s-float64(started.Unix()), 60, "time %d", i)
+			}
+			assert.InDelta(t, time.Now().Unix(), started.Unix(), 3600)
+
+			c = virtualCell(t, scenario, "corp-only", DefaultTimeout)
+			assert.Equal(t, "virtual", c.Clock, c.ClockNote)
+			assert.Equal(t, "tls-cert-expired", c.Class, c.Stderr)
+			assert.Contains(t, c.Stderr, "current time "+started.Add(ahead).Format("2006-"), "what go says of the time")
+		})
+	}
+}
+
 // TestVirtualClockProvesAHang runs a command that waits for nobody.
 func TestVirtualClockProvesAHang(t *testing.T) {
 	requireLab(t)

@@ -9,6 +9,7 @@ import (
 	"math"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -23,6 +24,7 @@ import (
 var (
 	clockCheck     = flag.Bool("clock-check", false, "compare cells of the library on both clocks, on a quiet machine")
 	clockScenarios = flag.String("clock-scenarios", "*", "glob of the scenarios that are compared")
+	slowRun        = flag.Bool("slow-run", false, "run 1,000 of the slowest cells on the virtual clock in TestSlowCells, and not just a few")
 	clockConfigs   = flag.String("clock-configs", "*", "glob of the configs that are compared")
 )
 
@@ -156,4 +158,61 @@ func medianSeconds(cells []*record.Cell) float64 {
 	}
 	slices.Sort(s)
 	return s[len(s)/2]
+}
+
+// slowScenarios are those of the library in which most is waited for, without chance.
+var slowScenarios = []string{"dead-proxy", "hanging-proxy", "silent-proxy", "dead-nameservers", "stalled-zip", "tls-stalls", "stalled-clone",
+	"web-proxy-stalls", "empty-window", "no-way-out"}
+
+// TestSlowCells runs the slowest cells of the library on the virtual clock. Each must keep it to its end, the
+// repetitions of a cell must live through the same time, whether they are the first or the last, and nothing may be left.
+func TestSlowCells(t *testing.T) {
+	requireLab(t)
+	t.Parallel()
+	flags, reps := []string{"--scenario", "dead-proxy,hanging-proxy", "--config", "cn-comma"}, 2
+	if *slowRun {
+		flags, reps = []string{"--scenario", strings.Join(slowScenarios, ","), "--project", "small"}, 4
+	}
+	binary := buildSimrun(t)
+	before := hostState(t)
+	begin := time.Now()
+	r := startSimrun(t, binary, append([]string{"../scenarios", "--quiet", "--clock", "virtual", "--repeat", strconv.Itoa(reps)}, flags...)...)
+	r.watch(time.Second)
+	require.NotEqual(t, 3, r.cmd.ProcessState.ExitCode(), "%s", r.stderr.String())
+	before.requireSame(t)
+	r.requireNothingLeft()
+
+	lived, cells := map[record.Key][]float64{}, r.results()
+	var sum float64
+	for i := range cells {
+		c, key := &cells[i], cells[i].Key
+		key.Rep = 0
+		assert.NotEqual(t, record.HarnessError, c.Outcome, "%v: %s", c.Key, c.Note)
+		assert.Equal(t, "virtual", c.Clock, "%v: %s", c.Key, c.ClockNote)
+		lived[key] = append(lived[key], float64(c.Seconds))
+		sum += float64(c.Seconds)
+	}
+	var spread, drift []float64
+	for key, times := range lived {
+		require.Len(t, times, reps, "%v", key)
+		early, late := times[:reps/2], times[reps/2:] // in the order in which they ended
+		drift = append(drift, (sumOf(late)-sumOf(early))/sumOf(early))
+		slices.Sort(times)
+		spread = append(spread, times[reps-1]-times[0])
+		if difference := times[reps-1] - times[0]; difference > max(0.01*times[0], 0.02) {
+			t.Logf("%s / %s: from %.3f to %.3f s", key.Scenario, key.Config, times[0], times[reps-1])
+		}
+	}
+	slices.Sort(spread)
+	slices.Sort(drift)
+	t.Logf("%d cells lived %.0f s and took %.0f s; repetitions of a cell differ by %.0f ms at the median, and by %.0f ms at most; the later ones are longer by %.3f %% at the median",
+		len(cells), sum, time.Since(begin).Seconds(), 1e3*spread[len(spread)/2], 1e3*spread[len(spread)-1], 100*drift[len(drift)/2])
+	assert.InDelta(t, 0, drift[len(drift)/2], 0.01, "drift")
+}
+
+func sumOf(values []float64) (sum float64) {
+	for _, v := range values {
+		sum += v
+	}
+	return sum
 }

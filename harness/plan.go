@@ -3,6 +3,7 @@
 package harness
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -32,6 +33,7 @@ type Plan struct {
 type planned struct {
 	key  record.Key
 	spec *spec  // shared by all repetitions
+	real *spec  // the same for the real clock, where that needs another world; nil: it does not
 	skip string // why it cannot be run on this machine; empty: it can
 
 	tries []record.Try // that were contended
@@ -39,7 +41,7 @@ type planned struct {
 
 // withRealClock returns the same cell for the real clock.
 func (p planned) withRealClock(because error) planned {
-	s := *p.spec
+	s := *cmp.Or(p.real, p.spec)
 	s.Virtual, s.Unkept = false, because.Error()
 	p.spec = &s
 	return p
@@ -67,14 +69,20 @@ func NewPlan(ctx context.Context, o Options) (*Plan, error) {
 	stages := newStages(&o)
 	for _, s := range o.Scenarios {
 		for _, project := range o.Projects {
-			stage, err := stages.of(ctx, s, project)
+			on, err := stages.of(ctx, s, project, clientClock(s))
 			if err != nil {
 				return nil, err
 			}
-			p.describeProject(project, stage.universe)
+			present := on // of the virtual clock, which is what the client's clock is ahead of
+			if o.Virtual && clientClock(s) != 0 {
+				if present, err = stages.of(ctx, s, project, 0); err != nil {
+					return nil, err
+				}
+			}
+			p.describeProject(project, on.universe)
 			for _, c := range o.Configs {
 				for _, g := range o.Go {
-					if err := p.add(s, project, c, g, stage); err != nil {
+					if err := p.add(s, project, c, g, on, present); err != nil {
 						return nil, err
 					}
 				}
@@ -243,11 +251,28 @@ func projectDigest(project *scenarios.Project, u *fakeupstream.Universe) string 
 	return hex.EncodeToString(h.Sum(nil)[:8])
 }
 
-// add appends the first repetition of a cell.
-func (p *Plan) add(s *scenarios.Scenario, project *scenarios.Project, c *scenarios.Config, g *Go, on *stage) error {
-	command, err := g.command(project, on.universe)
+// add appends the first repetition of a cell, in the world of the real clock or in that of the virtual one.
+func (p *Plan) add(s *scenarios.Scenario, project *scenarios.Project, c *scenarios.Config, g *Go, on, present *stage) error {
+	own, err := p.newSpec(s, project, c, g, on)
 	if err != nil {
 		return err
+	}
+	cell := planned{key: record.Key{Scenario: s.Name, Config: c.Name, Project: project.Name, Go: g.Version}, spec: own, skip: missingProgram(s.World)}
+	if present != on {
+		cell.real = own
+		if cell.spec, err = p.newSpec(s, project, c, g, present); err != nil {
+			return err
+		}
+		cell.spec.Ahead = clientClock(s)
+	}
+	p.cells = append(p.cells, cell)
+	return nil
+}
+
+func (p *Plan) newSpec(s *scenarios.Scenario, project *scenarios.Project, c *scenarios.Config, g *Go, on *stage) (*spec, error) {
+	command, err := g.command(project, on.universe)
+	if err != nil {
+		return nil, err
 	}
 	o := &p.options
 	own := &spec{World: s.World, Faults: s.Faults, Config: c, Universe: on.universe, Keys: on.keys, Trees: on.trees, Altered: on.altered, Images: o.Images,
@@ -256,9 +281,7 @@ func (p *Plan) add(s *scenarios.Scenario, project *scenarios.Project, c *scenari
 		own.Warm = on.warm
 	}
 	own.Hidden, own.Shown = privateFolders(), shown(g, own)
-	key := record.Key{Scenario: s.Name, Config: c.Name, Project: project.Name, Go: g.Version}
-	p.cells = append(p.cells, planned{key: key, spec: own, skip: missingProgram(s.World)})
-	return nil
+	return own, nil
 }
 
 // repeat appends the other repetitions of all cells, which share all but their numbers.

@@ -31,10 +31,11 @@ type spec struct {
 	Started  time.Time // when the scheduler began to start the lab process
 	Seed     uint64    // of the run; startCell adds the number of the repetition
 	Limits   Limits
-	Virtual  bool   // the clock jumps over the time in which nothing can happen
-	Unkept   string // why it does not, where that was asked for
-	Capture  bool   // the client's packets go to lab.CaptureFile
-	Shell    bool   // the command has this process's standard input and output, and no deadline
+	Virtual  bool          // the clock jumps over the time in which nothing can happen
+	Ahead    time.Duration // of the client's clock, which is moved so far; with the real clock, the world's certificates are older instead
+	Unkept   string        // why it does not, where that was asked for
+	Capture  bool          // the client's packets go to lab.CaptureFile
+	Shell    bool          // the command has this process's standard input and output, and no deadline
 }
 
 // keys are the secrets of a run's internet: who signs for which host.

@@ -44,9 +44,9 @@ type era struct {
 	offset time.Duration
 }
 
-// of returns the stage of a project in a scenario.
-func (s *stages) of(ctx context.Context, scenario *scenarios.Scenario, project *scenarios.Project) (*stage, error) {
-	k, err := s.keysOf(scenario)
+// of returns the stage of a project in a scenario, whose world is so far behind the client's clock.
+func (s *stages) of(ctx context.Context, scenario *scenarios.Scenario, project *scenarios.Project, behind time.Duration) (*stage, error) {
+	k, err := s.keysOf(scenario, behind)
 	if err != nil {
 		return nil, fmt.Errorf("make the keys of scenario %s: %w", scenario.Name, err)
 	}
@@ -69,8 +69,8 @@ func (s *stages) of(ctx context.Context, scenario *scenarios.Scenario, project *
 	return &stage{k, trees, u, altered, warm}, nil
 }
 
-func (s *stages) keysOf(scenario *scenarios.Scenario) (k keys, err error) {
-	at := era{scenario.World, clientClock(scenario)}
+func (s *stages) keysOf(scenario *scenarios.Scenario, behind time.Duration) (k keys, err error) {
+	at := era{scenario.World, behind}
 	k, ok := s.keys[at]
 	if !ok {
 		if k, err = newKeys(at, s.options.Vars["go-sumdb"]); err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/simrun/simrun/harness/lab/clock"
 	"github.com/simrun/simrun/scenarios"
 )
 
@@ -126,6 +127,9 @@ func NewNetwork(c Config) (n *Network, err error) {
 		return nil, err
 	}
 	n.link = l
+	if err := n.tellClock(); err != nil {
+		return nil, err
+	}
 	runtime.SetDefaultGOMAXPROCS() // packets would be late with the one CPU that a lab process starts on
 	return n, l.start()
 }
@@ -269,6 +273,16 @@ func (n *Network) serveClient(made chan<- error, tun **os.File) {
 	for f := range n.client {
 		f()
 	}
+}
+
+// tellClock says who is on the client host: programs there may have another time of day.
+func (n *Network) tellClock() error {
+	var ns unix.Stat_t
+	if err := unix.Fstat(int(n.ns.Fd()), &ns); err != nil {
+		return fmt.Errorf("identify the client's network namespace: %w", err)
+	}
+	clock.TheBoard().SetClient(ns.Ino)
+	return nil
 }
 
 // OnClient runs f on a thread in the client's network namespace: processes that it starts and sockets

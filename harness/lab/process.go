@@ -151,7 +151,7 @@ func CheckClock(ctx context.Context) error {
 		_, failure := p.Wait()
 		return errors.Join(err, failure)
 	}
-	k, err := clock.Keep(p.PID(), hello, p.Kill)
+	k, err := clock.Keep(p.PID(), hello, 0, p.Kill)
 	if err != nil {
 		p.Kill()
 		return err

@@ -22,6 +22,7 @@ type Board struct {
 	doomed   atomic.Int64 // connections on which no packet gets through any more
 	since    atomic.Int64 // when the first of them came to that
 	hung     atomic.Int64 // set by the keeper: nothing in the cell will ever happen again
+	client   atomic.Int64 // inode of the client host's network namespace
 }
 
 // boardSize is the size of a Board in bytes.
@@ -65,9 +66,12 @@ func (b *Board) SetConnections(open, lossy, doomed int, since time.Time) {
 	b.doomed.Store(int64(doomed))
 }
 
+// SetClient says which network namespace the client host is, by the inode of its file, see namespaces(7).
+func (b *Board) SetClient(inode uint64) { b.client.Store(int64(inode)) }
+
 // A notice is what a board showed.
 type notice struct {
-	Running, Alarm, Deadline, Open, Lossy, Doomed, Since, Hung int64
+	Running, Alarm, Deadline, Open, Lossy, Doomed, Since, Hung, Client int64
 }
 
 // kernelActs reports whether the kernel's own timers count, which know the real clock only: those that send a lost

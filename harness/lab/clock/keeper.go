@@ -41,6 +41,7 @@ type Keeper struct {
 	err      error // set when done is closed
 
 	board     int64
+	ahead     time.Duration // how far the client host's clock is ahead of the lab's
 	processes map[int]*carried
 	offset    time.Duration
 	execs     map[int]time.Duration // threads that are about to become new programs, with the real time since when
@@ -66,10 +67,11 @@ type waiting struct {
 	runtime  bool          // a Go runtime's own, which is no sign of life
 }
 
-// Keep begins to move the clock of the cell whose lab process has a pid and has said hello. If it has to give
-// up, it calls abandon, which must end that process.
-func Keep(pid int, h Hello, abandon func()) (*Keeper, error) {
-	k := &Keeper{lab: pid, board: int64(h.Board), processes: map[int]*carried{}, execs: map[int]time.Duration{}, waits: map[int]waiting{},
+// Keep begins to move the clock of the cell whose lab process has a pid and has said hello. The time of day on the client
+// host is ahead of the lab's by so much; negative: behind. If the keeper has to give up, it calls abandon, which must
+// end the lab process.
+func Keep(pid int, h Hello, ahead time.Duration, abandon func()) (*Keeper, error) {
+	k := &Keeper{lab: pid, board: int64(h.Board), ahead: ahead, processes: map[int]*carried{}, execs: map[int]time.Duration{}, waits: map[int]waiting{},
 		timerfd: -1, done: make(chan struct{}), abandon: abandon}
 	k.softirqs = softirqs()
 	fd, err := steal(pid, h.Listener)
@@ -235,18 +237,22 @@ func (k *Keeper) tell(fd int, n notification) error {
 	if err != nil {
 		return nil // it has died
 	}
-	if p, err := k.process(pid); err == nil && p.hasVDSOAt(n.IP) {
+	p, err := k.process(pid)
+	if err != nil {
+		return ifAlive(pid, err)
+	}
+	if p.hasVDSOAt(n.IP) {
 		proceed(fd, n) // the kernel's function does not know this clock, and ours is going to add to it
 		return nil
 	}
-	mono, real := k.offsets()
+	mono, real := k.offsets(p)
 	clockID, out, add := int(int32(n.Args[0])), int64(n.Args[1]), real
 	if n.NR != unix.SYS_CLOCK_GETTIME {
 		clockID, out = unix.CLOCK_REALTIME, int64(n.Args[0])
 	}
-	switch clockID {
-	case unix.CLOCK_REALTIME, unix.CLOCK_REALTIME_COARSE, unix.CLOCK_REALTIME_ALARM, unix.CLOCK_TAI:
-	case unix.CLOCK_MONOTONIC, unix.CLOCK_MONOTONIC_COARSE, unix.CLOCK_MONOTONIC_RAW, unix.CLOCK_BOOTTIME, unix.CLOCK_BOOTTIME_ALARM:
+	switch {
+	case isTimeOfDay(clockID):
+	case countsFromStart(clockID):
 		add = mono
 	default:
 		proceed(fd, n)
@@ -263,6 +269,24 @@ func (k *Keeper) tell(fd int, n notification) error {
 	}
 	succeed(fd, n, value)
 	return nil
+}
+
+// isTimeOfDay reports whether a clock shows the time of day.
+func isTimeOfDay(clockID int) bool {
+	switch clockID {
+	case unix.CLOCK_REALTIME, unix.CLOCK_REALTIME_COARSE, unix.CLOCK_REALTIME_ALARM, unix.CLOCK_TAI:
+		return true
+	}
+	return false
+}
+
+// countsFromStart reports whether a clock counts from the start of the machine.
+func countsFromStart(clockID int) bool {
+	switch clockID {
+	case unix.CLOCK_MONOTONIC, unix.CLOCK_MONOTONIC_COARSE, unix.CLOCK_MONOTONIC_RAW, unix.CLOCK_BOOTTIME, unix.CLOCK_BOOTTIME_ALARM:
+		return true
+	}
+	return false
 }
 
 // look looks at the cell, and lets its clock jump if nothing can happen before the next time limit.
@@ -393,8 +417,7 @@ func (k *Keeper) jump(lab *carried, b notice, by time.Duration) error {
 	k.jumps++
 	k.pause, k.calm = 0, 0
 	for pid, p := range k.processes {
-		mono, real := k.offsets()
-		if err := p.set(int64(mono), int64(real)); err != nil {
+		if err := p.set(k.offsets(p)); err != nil {
 			if err = ifAlive(pid, err); err != nil {
 				return fmt.Errorf("set the clock of process %d: %w", pid, err)
 			}
@@ -475,8 +498,32 @@ func (k *Keeper) ofWallClock(ns int64, now time.Duration) time.Duration {
 	return now + time.Duration(ns) - (read(unix.CLOCK_REALTIME) + k.offset)
 }
 
-// offsets returns what is added to the clocks of a process: the same to both.
-func (k *Keeper) offsets() (mono, real time.Duration) { return k.offset, k.offset }
+// offsets returns what is added to the clocks of a process.
+func (k *Keeper) offsets(p *carried) (mono, real time.Duration) { return k.offset, k.offset + p.ahead }
+
+// aheadOf returns how far the time of day of a process is ahead of the lab's: as that of the client host, if it
+// runs there.
+func (k *Keeper) aheadOf(pid int) (time.Duration, error) {
+	if k.ahead == 0 || pid == k.lab {
+		return 0, nil
+	}
+	lab, err := k.process(k.lab)
+	if err != nil {
+		return 0, err
+	}
+	b, err := readBoard(lab.mem, k.board)
+	if err != nil {
+		return 0, err
+	}
+	var ns unix.Stat_t
+	if err := unix.Stat(fmt.Sprintf("/proc/%d/ns/net", pid), &ns); err != nil {
+		return 0, fmt.Errorf("find out on which host process %d is: %w", pid, err)
+	}
+	if int64(ns.Ino) != b.Client {
+		return 0, nil
+	}
+	return k.ahead, nil
+}
 
 // read reads a clock of this process.
 func read(clockID int32) time.Duration {

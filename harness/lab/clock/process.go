@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -22,6 +23,8 @@ type carried struct {
 	mem  *os.File // its memory
 	base int64    // address of the vDSO
 	at   int64    // address of the two numbers
+
+	ahead time.Duration // how far its time of day is ahead of the lab's
 
 	used unix.Timespec // CPU time, when the keeper last looked
 }
@@ -97,8 +100,8 @@ func vdsoBase(pid string) (int64, error) {
 	return 0, errors.New("it has no 64-bit vDSO")
 }
 
-// carry puts our code into a process that does not run.
-func carry(pid int, mono, real int64) (*carried, error) {
+// carry puts our code into a process that does not run. Nothing is added to its clocks until they are set.
+func carry(pid int) (*carried, error) {
 	p, v, err := open(pid)
 	if err != nil {
 		return nil, fmt.Errorf("process %d: %w", pid, err)
@@ -108,7 +111,7 @@ func carry(pid int, mono, real int64) (*carried, error) {
 		err = errors.New("its vDSO is another one than this program's; is it a 32-bit program?")
 	}
 	if err == nil {
-		_, err = p.mem.WriteAt(append(offsets(mono, real), v.code...), p.at)
+		_, err = p.mem.WriteAt(append(offsets(0, 0), v.code...), p.at)
 	}
 	for at, patch := range v.patches {
 		if err == nil {
@@ -156,8 +159,8 @@ func open(pid int) (*carried, *vdso, error) {
 }
 
 // set changes what is added to the clocks of a process.
-func (p *carried) set(mono, real int64) error {
-	_, err := p.mem.WriteAt(offsets(mono, real), p.at)
+func (p *carried) set(mono, real time.Duration) error {
+	_, err := p.mem.WriteAt(offsets(int64(mono), int64(real)), p.at)
 	return err
 }
 

@@ -154,13 +154,20 @@ func (k *Keeper) process(pid int) (*carried, error) {
 	if err != nil {
 		return nil, err
 	}
-	mono, real := k.offsets()
-	if err := p.set(int64(mono), int64(real)); err != nil {
-		p.mem.Close()
-		return nil, err
+	return p, k.join(p)
+}
+
+// join makes a carried process one of the cell, with the time that it is there.
+func (k *Keeper) join(p *carried) (err error) {
+	if p.ahead, err = k.aheadOf(p.pid); err == nil {
+		err = p.set(k.offsets(p))
 	}
-	k.processes[pid] = p
-	return p, nil
+	if err != nil {
+		p.mem.Close()
+		return err
+	}
+	k.processes[p.pid] = p
+	return nil
 }
 
 // sight looks at one thread, whose folder in /proc is dir.
@@ -234,14 +241,20 @@ func (k *Keeper) limit(w waiting, now time.Duration) (waiting, error) {
 	if !known {
 		return w, nil
 	}
-	l, err := how.limitOf(w.call, k.processes[w.pid].mem)
+	p := k.processes[w.pid]
+	l, err := how.limitOf(w.call, p.mem)
 	if err != nil || !l.limited {
 		return w, err
 	}
 	w.limited = true
 	w.deadline = now + l.value
 	if l.clockID != relative {
-		w.deadline = now + l.value - (read(int32(l.clockID)) + k.offset)
+		mono, real := k.offsets(p)
+		offset := mono
+		if isTimeOfDay(l.clockID) {
+			offset = real
+		}
+		w.deadline = now + l.value - (read(int32(l.clockID)) + offset)
 	}
 	w.runtime = w.call.nr == unix.SYS_FUTEX && l.clockID == relative
 	return w, nil
@@ -277,13 +290,13 @@ func (k *Keeper) reap() error {
 // begin carries a new program and lets it run.
 func (k *Keeper) begin(pid int) error {
 	k.forget(pid) // what it was before
-	mono, real := k.offsets()
-	p, err := carry(pid, int64(mono), int64(real))
+	p, err := carry(pid)
+	if err == nil {
+		err = k.join(p)
+	}
 	if err != nil {
 		name, _ := slurp(fmt.Sprintf("/proc/%d/comm", pid))
 		err = ifAlive(pid, fmt.Errorf("%s: %w", strings.TrimSpace(name), err))
-	} else {
-		k.processes[pid] = p
 	}
 	detach(pid, 0)
 	return err

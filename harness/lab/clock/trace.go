@@ -67,7 +67,7 @@ func Shield(pid int) error {
 	if _, err := waitFor(pid); err != nil {
 		return err
 	}
-	p, err := carry(pid, 0, 0)
+	p, err := carry(pid)
 	detach(pid, 0)
 	if err != nil {
 		return err
