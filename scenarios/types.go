@@ -48,6 +48,9 @@ func (h *Host) Ports() []uint16 {
 	return []uint16{443, 80}
 }
 
+// Dials reports whether the host connects to others.
+func (h *Host) Dials() bool { return h.IsForwardProxy() || h.Upstream != "" || h.Server != nil }
+
 // Secure reports whether a port of the host speaks TLS.
 func (h *Host) Secure(port uint16) bool {
 	switch h.Role {

@@ -22,6 +22,7 @@ func (d *decoder) world(root ast.Node) *World {
 	}
 	d.checkRepositories(w)
 	d.checkUpstreams(w)
+	d.checkNumbers(w)
 	for _, name := range w.Resolver.Hosts {
 		if known := w.hostNames(); !slices.Contains(known, name) {
 			at := d.position(keyNode(keyNode(root.(*ast.MappingNode), "resolver").(*ast.MappingNode), "hosts"))
@@ -29,6 +30,29 @@ func (d *decoder) world(root ast.Node) *World {
 		}
 	}
 	return w
+}
+
+// What a world has at most.
+const (
+	MaxHosts   = 5000 // hosts
+	MaxDialers = 100  // hosts that connect to others, each from an address of its own
+)
+
+// checkNumbers refuses more hosts than there are addresses for.
+func (d *decoder) checkNumbers(w *World) {
+	if len(w.Hosts) > MaxHosts {
+		d.failf(w.Hosts[MaxHosts].Pos, "a world has %d hosts at most", MaxHosts)
+	}
+	dialers := 0
+	for i := range w.Hosts {
+		if !w.Hosts[i].Dials() {
+			continue
+		}
+		if dialers++; dialers > MaxDialers {
+			d.failf(w.Hosts[i].Pos, "a world has %d hosts at most that connect to others: forward proxies, programs, and proxies with an `upstream:`", MaxDialers)
+			return
+		}
+	}
 }
 
 // hostNames returns the names of the hosts.

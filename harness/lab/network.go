@@ -303,7 +303,7 @@ func (n *Network) DialFrom(ctx context.Context, network string, from netip.Addr,
 	return dialIn(ctx, n.ns, net.Dialer{LocalAddr: local}, network, to)
 }
 
-// Egress returns the address number n, from 0 to 99, that a forward proxy connects from.
+// Egress returns the address number n that a host of the internet connects from, which is below scenarios.MaxDialers.
 func Egress(n int, v6 bool) netip.Addr {
 	if v6 {
 		a := client6.Addr().As16()
