@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -109,17 +110,47 @@ projects:
 // runNear runs near with the program and returns its only cell.
 func runNear(b *testing.B, binary string) *record.Cell {
 	b.Helper()
+	cells, _ := runNearOften(b, binary, 1)
+	return &cells[0]
+}
+
+// runNearOften runs near with the program so often, one cell at a time, and returns the cells and the CPU time that the
+// program and they took.
+func runNearOften(b *testing.B, binary string, times int, flags ...string) ([]record.Cell, time.Duration) {
+	b.Helper()
 	dir := b.TempDir()
 	require.NoError(b, os.WriteFile(filepath.Join(dir, "near.yaml"), []byte(near), 0o600))
-	cmd := exec.Command(binary, "run", "near.yaml", "--out", "out", "--quiet", "--var", "go-sumdb=sum.test")
+	cmd := exec.Command(binary, append([]string{"run", "near.yaml", "--out", "out", "--quiet", "--var", "go-sumdb=sum.test",
+		"--jobs", "1", "--repeat", strconv.Itoa(times)}, flags...)...)
 	cmd.Dir = dir
 	out, err := cmd.CombinedOutput()
 	require.NoError(b, err, "%s", out)
 	results, err := record.ReadFile(filepath.Join(dir, "out", "results.jsonl"))
 	require.NoError(b, err)
-	require.Len(b, results.Cells, 1)
-	require.Equal(b, record.OK, results.Cells[0].Outcome, "%s", out)
-	return &results.Cells[0]
+	require.Len(b, results.Cells, times)
+	for _, c := range results.Cells {
+		require.Equal(b, record.OK, c.Outcome, "%s", out)
+	}
+	return results.Cells, lab.UsageOf(cmd.ProcessState).CPU
+}
+
+// BenchmarkVirtualClock compares the CPU time of cells that never wait on both clocks, with that of the program that
+// keeps the clock: ten cells to an operation on each, in turn.
+func BenchmarkVirtualClock(b *testing.B) {
+	const cells = 10
+	binary := buildSimrun(b)
+	used := map[string][]float64{}
+	for b.Loop() {
+		for _, clock := range []string{"real", "virtual"} {
+			ran, cpu := runNearOften(b, binary, cells, "--clock", clock)
+			require.Equal(b, clock, ran[0].Clock, ran[0].ClockNote)
+			used[clock] = append(used[clock], ms(cpu)/cells)
+		}
+	}
+	real_, virtual := median(used["real"]), median(used["virtual"])
+	b.ReportMetric(real_, "real-cpu-ms")
+	b.ReportMetric(virtual, "virtual-cpu-ms")
+	b.ReportMetric(100*(virtual/real_-1), "overhead-%")
 }
 
 // BenchmarkThroughput runs healthy one-module cells side by side, 200 to an operation.

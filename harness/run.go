@@ -21,6 +21,7 @@ const (
 	cellMemory  = 64 << 20              // bytes that a cell is given room for
 	mostCells   = 512                   // that live at once, however much memory there is
 	statusEvery = 6                     // ticks
+	idleLoad    = 0.1                   // CPUs that a cell on the virtual clock keeps busy at most while it waits
 )
 
 // Run runs the cells and hands each to emit as it ends, already judged. A cell that waits takes no slot:
@@ -119,12 +120,12 @@ func (r *runner) cpu() bool {
 	sum, working := r.others, 0
 	for _, c := range r.live {
 		sum += c.load
-		if !c.rests {
+		if !c.rests && (!c.looked || c.load > idleLoad) {
 			working++
 		}
 	}
 	if r.plan.options.Virtual && working >= r.plan.options.Jobs {
-		return false // they hardly wait, and what a cell lives through when it gets no CPU counts
+		return false // those that do not wait for the kernel's timers keep a CPU busy, and what they live through without one counts
 	}
 	return len(r.live) == 0 || sum <= r.room-0.5
 }

@@ -69,7 +69,7 @@ func (b *Board) SetConnections(open, lossy, doomed int, since time.Time) {
 // SetClient says which network namespace the client host is, by the inode of its file, see namespaces(7).
 func (b *Board) SetClient(inode uint64) { b.client.Store(int64(inode)) }
 
-// A notice is what a board showed.
+// A notice is what a board showed: the same fields in the same order.
 type notice struct {
 	Running, Alarm, Deadline, Open, Lossy, Doomed, Since, Hung, Client int64
 }
@@ -79,11 +79,7 @@ type notice struct {
 func (n notice) kernelActs() bool { return n.Lossy > 0 || n.Alarm == 0 && n.Open > 0 }
 
 func readBoard(mem io.ReaderAt, at int64) (n notice, err error) {
-	b := make([]byte, boardSize)
-	if _, err = mem.ReadAt(b, at); err != nil {
-		return n, err
-	}
-	_, err = binary.Decode(b, binary.NativeEndian, &n)
+	_, err = mem.ReadAt(unsafe.Slice((*byte)(unsafe.Pointer(&n)), boardSize), at)
 	return n, err
 }
 

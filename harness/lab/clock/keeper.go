@@ -18,7 +18,7 @@ import (
 // How often a keeper looks at its cell.
 const (
 	soonest  = 500 * time.Microsecond // after something has happened
-	latest   = 16 * time.Millisecond  // when nothing changes
+	latest   = 4 * time.Millisecond   // when nothing changes, or all the time something does
 	execPace = 100 * time.Microsecond // while a new program is about to begin
 	execTime = 20 * time.Millisecond  // after which a new program that has not begun is asked why
 	lead     = 120 * time.Microsecond // before a packet is due: the link's goroutine takes as long to wake up
@@ -309,7 +309,7 @@ func (k *Keeper) look() error {
 		return err
 	}
 	if k.ran() || b.kernelActs() {
-		k.pause = soonest
+		k.rest()
 		return nil
 	}
 	first, changed, err := k.scan(false)
@@ -361,7 +361,7 @@ func (k *Keeper) forget(pid int) {
 }
 
 // rest makes the pause until the next look longer.
-func (k *Keeper) rest() { k.pause = min(max(2*k.pause, soonest), latest) }
+func (k *Keeper) rest() { k.pause = min(max(k.pause+k.pause/4, soonest), latest) }
 
 // ifAlive returns an error unless the process that it is about has ended.
 func ifAlive(pid int, err error) error {

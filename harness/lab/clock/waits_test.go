@@ -8,12 +8,29 @@ import (
 	"runtime"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
+
+// TestBoard reads what a board shows, as a keeper does in the memory of a lab process.
+func TestBoard(t *testing.T) {
+	b := &Board{}
+	at := time.Unix(1, 2)
+	b.Begin(at)
+	b.SetAlarm(at.Add(1))
+	b.SetConnections(5, 6, 7, at.Add(2))
+	b.SetClient(8)
+	memory := unsafe.Slice((*byte)(unsafe.Pointer(b)), boardSize)
+	n, err := readBoard(bytes.NewReader(memory), 0)
+	require.NoError(t, err)
+	assert.Equal(t, notice{Running: 1, Alarm: 1e9 + 3, Deadline: 1e9 + 2, Open: 5, Lossy: 6, Doomed: 7, Since: 1e9 + 4, Client: 8}, n)
+	_, err = readBoard(bytes.NewReader(memory[:boardSize-1]), 0)
+	assert.Error(t, err, "half of it")
+}
 
 func TestParseCall(t *testing.T) {
 	for line, want := range map[string]call{
