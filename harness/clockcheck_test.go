@@ -33,8 +33,9 @@ const clockReps = 5
 
 // TestClocksAgree runs the library on both clocks and prints a table of the cells that differ most. Each cell
 // must have the same outcome, class and requests; and at the median, its seconds may differ by
-// 1 % or 20 ms, whichever is more. Where chance is part of a scenario, the requests and seconds need not be the
-// same: what is drawn for concurrent packets depends on their order.
+// 1 % or 20 ms, whichever is more. Where chance is part of a scenario, what is drawn for concurrent packets depends on
+// their order: there, seconds and failures must have the same distribution. That is tested for each scenario by van
+// Elteren's rank sums, with a config for a stratum, at an alpha of 0.001.
 func TestClocksAgree(t *testing.T) {
 	if !*clockCheck {
 		t.Skip("measured by make clock-check, on a quiet machine")
@@ -57,6 +58,7 @@ func TestClocksAgree(t *testing.T) {
 	var rows []clockRow
 	var lived float64
 	kept := 0
+	seconds, failures := map[string][]stratum{}, map[string][]stratum{}
 	for key, cells := range real_ {
 		r := compareClocks(key, cells, virtual[key])
 		rows = append(rows, r)
@@ -67,10 +69,19 @@ func TestClocksAgree(t *testing.T) {
 			}
 		}
 		if chancy[key.Scenario] {
+			seconds[key.Scenario] = append(seconds[key.Scenario], newStratum(cells, virtual[key], func(c *record.Cell) float64 { return float64(c.Seconds) }))
+			failures[key.Scenario] = append(failures[key.Scenario], newStratum(cells, virtual[key], failed))
 			continue
 		}
 		assert.Empty(t, r.differs, "%s / %s", key.Scenario, key.Config)
 		assert.LessOrEqual(t, math.Abs(r.virtual-r.real), max(0.01*r.real, 0.02), "%s / %s: seconds", key.Scenario, key.Config)
+	}
+	for name := range seconds {
+		const alpha001 = 3.29 // standard deviations
+		bySeconds, byFailures := vanElteren(seconds[name]), vanElteren(failures[name])
+		fmt.Printf("%s: rank sums of seconds %.2f and of failures %.2f standard deviations from the same\n", name, bySeconds, byFailures)
+		assert.Less(t, math.Abs(bySeconds), alpha001, "%s: seconds", name)
+		assert.Less(t, math.Abs(byFailures), alpha001, "%s: failures", name)
 	}
 	slices.SortFunc(rows, func(a, b clockRow) int { return cmp.Compare(math.Abs(b.virtual-b.real), math.Abs(a.virtual-a.real)) })
 	fmt.Print("| scenario | config | real clock, median s | virtual clock, median s | differs in |\n| --- | --- | ---: | ---: | --- |\n")
@@ -90,6 +101,74 @@ func isChancy(f scenarios.Fault) bool {
 		return true
 	}
 	return share(f.Share) || f.Stream != nil && (f.Stream.Unseeded() || share(f.Stream.Toxicity))
+}
+
+func failed(c *record.Cell) float64 {
+	if c.Outcome == record.OK {
+		return 0
+	}
+	return 1
+}
+
+// A stratum is what was measured of one cell on each clock.
+type stratum struct{ real, virtual []float64 }
+
+func newStratum(real_, virtual []*record.Cell, of func(*record.Cell) float64) (s stratum) {
+	for _, c := range real_ {
+		s.real = append(s.real, of(c))
+	}
+	for _, c := range virtual {
+		s.virtual = append(s.virtual, of(c))
+	}
+	return s
+}
+
+// vanElteren returns by how many standard deviations the ranks of the virtual values are higher than by chance, all
+// strata together: P. H. van Elteren, On the combination of independent two-sample tests of Wilcoxon, 1960.
+func vanElteren(strata []stratum) float64 {
+	var sum, variance float64
+	for _, s := range strata {
+		all := slices.Concat(s.real, s.virtual)
+		m, n, total := float64(len(s.virtual)), float64(len(s.real)), float64(len(all))
+		var ranks, squares float64
+		for i, v := range all {
+			rank := midrank(all, v)
+			squares += (rank - (total+1)/2) * (rank - (total+1)/2)
+			if i >= len(s.real) {
+				ranks += rank
+			}
+		}
+		weight := 1 / (total + 1)
+		sum += weight * (ranks - m*(total+1)/2)
+		variance += weight * weight * m * n / (total * (total - 1)) * squares
+	}
+	if variance == 0 {
+		return 0 // all the same
+	}
+	return sum / math.Sqrt(variance)
+}
+
+// midrank returns the rank of a value, which those that are equal share.
+func midrank(all []float64, v float64) (rank float64) {
+	for _, x := range all {
+		switch {
+		case x < v:
+			rank++
+		case x == v:
+			rank += 0.5
+		}
+	}
+	return rank + 0.5
+}
+
+// TestVanElteren: values that are the same are no standard deviation apart, and shifted ones many.
+func TestVanElteren(t *testing.T) {
+	same := stratum{[]float64{1, 2, 3, 4, 5}, []float64{1, 2, 3, 4, 5}}
+	above := stratum{[]float64{1, 2, 3, 4, 5}, []float64{6, 7, 8, 9, 10}}
+	assert.Zero(t, vanElteren([]stratum{same, same}))
+	assert.Zero(t, vanElteren([]stratum{{[]float64{1, 1}, []float64{1, 1}}}), "only ties")
+	assert.InDelta(t, 2.611, vanElteren([]stratum{above}), 0.001, "Wilcoxon's (40-27.5)/sqrt(5*5*11/12)")
+	assert.InDelta(t, 2.611*math.Sqrt2, vanElteren([]stratum{above, above}), 0.001)
 }
 
 // clockCells runs all cells of a run, and returns them by what they have in common.

@@ -43,13 +43,14 @@ type Keeper struct {
 	board     int64
 	ahead     time.Duration // how far the client host's clock is ahead of the lab's
 	processes map[int]*carried
+	threads   map[int]*thread
 	offset    time.Duration
 	execs     map[int]time.Duration // threads that are about to become new programs, with the real time since when
 	waits     map[int]waiting
 	pause     time.Duration
-	busy      string // the thread that ran when last looked
-	timerfd   int    // of the packet link, -1: not known yet
-	fired     int64  // alarm that was brought forward last
+	busy      int   // the thread that ran when last looked, 0: none
+	timerfd   int   // of the packet link, -1: not known yet
+	fired     int64 // alarm that was brought forward last
 	jumps     int
 	calm      time.Duration // when a look found that the clock could jump far; 0: the look before did not
 	softirqs  []string      // the kernel's threads that deliver packets when a CPU has too many
@@ -65,13 +66,14 @@ type waiting struct {
 	limited  bool
 	deadline time.Duration // of the cell's monotonic clock
 	runtime  bool          // a Go runtime's own, which is no sign of life
+	idle     bool          // it waits for something that the keeper knows of
 }
 
 // Keep begins to move the clock of the cell whose lab process has a pid and has said hello. The time of day on the client
 // host is ahead of the lab's by so much; negative: behind. If the keeper has to give up, it calls abandon, which must
 // end the lab process.
 func Keep(pid int, h Hello, ahead time.Duration, abandon func()) (*Keeper, error) {
-	k := &Keeper{lab: pid, board: int64(h.Board), ahead: ahead, processes: map[int]*carried{}, execs: map[int]time.Duration{}, waits: map[int]waiting{},
+	k := &Keeper{lab: pid, board: int64(h.Board), ahead: ahead, processes: map[int]*carried{}, threads: map[int]*thread{}, execs: map[int]time.Duration{}, waits: map[int]waiting{},
 		timerfd: -1, done: make(chan struct{}), abandon: abandon}
 	k.softirqs = softirqs()
 	fd, err := steal(pid, h.Listener)
@@ -134,6 +136,9 @@ func (k *Keeper) run() {
 func (k *Keeper) release() {
 	for _, p := range k.processes {
 		p.mem.Close()
+	}
+	for _, t := range k.threads {
+		t.close()
 	}
 	if k.timerfd >= 0 {
 		unix.Close(k.timerfd)
@@ -357,6 +362,11 @@ func (k *Keeper) forget(pid int) {
 	if p := k.processes[pid]; p != nil {
 		p.mem.Close()
 		delete(k.processes, pid)
+	}
+	for tid, t := range k.threads {
+		if t.pid == pid {
+			k.drop(tid)
+		}
 	}
 }
 

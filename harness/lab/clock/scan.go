@@ -35,10 +35,54 @@ func same(a, b sighting) bool {
 	return true
 }
 
-// sleeps reports whether the state of a thread is "S", see proc_pid_stat(5).
-func sleeps(dir string) bool {
-	stat, err := slurp(dir + "/stat")
-	return err == nil && strings.HasPrefix(stat[strings.LastIndexByte(stat, ')')+1:], " S ")
+// A thread is what /proc tells of one. Its files stay open: to open one takes longer than to read it. They belong to
+// the thread, and not to one that gets its number later.
+type thread struct {
+	pid                             int
+	turns, syscall, state, children int // descriptors
+}
+
+// thread returns the thread with a number.
+func (k *Keeper) thread(pid, tid int) (*thread, error) {
+	if t := k.threads[tid]; t != nil {
+		return t, nil
+	}
+	t := &thread{pid: pid}
+	for name, fd := range map[string]*int{"schedstat": &t.turns, "syscall": &t.syscall, "stat": &t.state, "children": &t.children} {
+		var err error
+		if *fd, err = unix.Open(fmt.Sprintf("/proc/%d/task/%d/%s", pid, tid, name), unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
+			t.close()
+			return nil, err
+		}
+	}
+	k.threads[tid] = t
+	return t, nil
+}
+
+func (t *thread) close() {
+	for _, fd := range []int{t.turns, t.syscall, t.state, t.children} {
+		if fd > 0 {
+			unix.Close(fd)
+		}
+	}
+}
+
+// drop lets go of a thread that has ended.
+func (k *Keeper) drop(tid int) {
+	if t := k.threads[tid]; t != nil {
+		t.close()
+		delete(k.threads, tid)
+	}
+}
+
+// sleeps reports whether the state of the thread is "S", see proc_pid_stat(5).
+func (t *thread) sleeps() bool {
+	stat, err := reread(t.state)
+	return err == nil && isAsleep(stat)
+}
+
+func isAsleep(stat string) bool {
+	return strings.HasPrefix(stat[strings.LastIndexByte(stat, ')')+1:], " S ")
 }
 
 // softirqs returns the folders in /proc of the kernel's threads that deliver packets when there are too many
@@ -57,7 +101,7 @@ var softirqs = sync.OnceValue(func() []string {
 // interrupts reports whether a packet may be on its way inside the kernel.
 func (k *Keeper) interrupts() bool {
 	for _, dir := range k.softirqs {
-		if !sleeps(dir) {
+		if stat, err := slurp(dir + "/stat"); err != nil || !isAsleep(stat) {
 			return true
 		}
 	}
@@ -69,11 +113,11 @@ func (k *Keeper) interrupts() bool {
 // to run takes notice, which may be a while later on a virtual machine (TASK_WAKING in the kernel's
 // try_to_wake_up). Only its state in /proc/PID/stat tells. It is read first: who has run since has had a turn.
 func (k *Keeper) scan(closely bool) (s sighting, changed bool, err error) {
-	if k.busy != "" && k.runs(k.busy) {
+	if t := k.threads[k.busy]; t != nil && t.runs() {
 		k.rest()
 		return nil, true, nil
 	}
-	k.busy = ""
+	k.busy = 0
 	s = sighting{}
 	todo, seen := []int{k.lab}, map[int]bool{}
 	for len(todo) > 0 {
@@ -99,41 +143,32 @@ func (k *Keeper) scan(closely bool) (s sighting, changed bool, err error) {
 
 // scanProcess adds the threads of a process to a sighting. It reports false if one of them does not wait.
 func (k *Keeper) scanProcess(pid int, s sighting, closely bool) (children []int, waits bool, err error) {
-	dir := "/proc/" + strconv.Itoa(pid) + "/task/"
-	tids, err := list(dir)
+	tids, err := list("/proc/" + strconv.Itoa(pid) + "/task")
 	if err != nil {
 		return nil, false, nil // it has ended meanwhile
 	}
 	alive := false
-	for _, tid := range tids {
-		awake := closely && !sleeps(dir+tid)
-		w, err := sight(dir+tid, pid)
+	for _, name := range tids {
+		tid, _ := strconv.Atoi(name)
+		w, more, err := k.sight(pid, tid, closely)
 		switch {
 		case errors.Is(err, os.ErrNotExist), errors.Is(err, unix.ESRCH):
+			k.drop(tid)
 			return nil, false, nil
 		case err != nil:
 			return nil, false, err
 		case w.call.nr == gone:
 			continue
-		case awake || !w.idle(dir+tid):
-			k.busy = dir + tid
+		case !w.idle:
+			k.busy = tid
 			k.rest()
 			return nil, false, nil
 		}
 		alive = true
-		n, _ := strconv.Atoi(tid)
-		if s[n] = w; len(s) > maxThreads {
+		if s[tid] = w; len(s) > maxThreads {
 			return nil, false, fmt.Errorf("the cell has more than %d threads", maxThreads)
 		}
-		more, err := slurp(dir + tid + "/children")
-		if err != nil {
-			return nil, false, nil
-		}
-		for _, f := range strings.Fields(more) {
-			if child, err := strconv.Atoi(f); err == nil {
-				children = append(children, child)
-			}
-		}
+		children = append(children, more...)
 	}
 	if !alive {
 		return children, true, nil // it has ended, and nobody has waited for it yet
@@ -170,46 +205,71 @@ func (k *Keeper) join(p *carried) (err error) {
 	return nil
 }
 
-// sight looks at one thread, whose folder in /proc is dir.
-func sight(dir string, pid int) (w waiting, err error) {
-	stat, err := slurp(dir + "/schedstat")
+// sight looks at one thread, and returns the processes that it has started.
+func (k *Keeper) sight(pid, tid int, closely bool) (w waiting, children []int, err error) {
+	t, err := k.thread(pid, tid)
+	if err != nil {
+		return w, nil, err
+	}
+	asleep := !closely || t.sleeps()
+	if w, err = t.sight(); err != nil || w.call.nr == gone {
+		return w, nil, err
+	}
+	if w.idle = asleep && t.waits(w.call.nr); !w.idle {
+		return w, nil, nil
+	}
+	text, err := reread(t.children)
+	for _, f := range strings.Fields(text) {
+		if child, err := strconv.Atoi(f); err == nil {
+			children = append(children, child)
+		}
+	}
+	return w, children, err
+}
+
+func (t *thread) sight() (w waiting, err error) {
+	stat, err := reread(t.turns)
 	if err != nil {
 		return w, err
 	}
 	if f := strings.Fields(stat); len(f) == 3 {
 		w.turns, _ = strconv.ParseUint(f[2], 10, 64)
 	}
-	line, err := slurp(dir + "/syscall")
+	line, err := reread(t.syscall)
 	if err != nil {
 		return w, err
 	}
-	w.pid = pid
+	w.pid = t.pid
 	w.call, err = parseCall(line)
 	return w, err
 }
 
-// idle reports whether a thread waits for a limit, for another process, or for ever; not for a disk, and not
-// for the keeper.
-func (w waiting) idle(dir string) bool {
-	switch w.call.nr {
+// waits reports whether the thread, which is in a system call, waits there for a limit, for another process, or for
+// ever; not for a disk, and not for the keeper.
+func (t *thread) waits(nr int64) bool {
+	switch nr {
 	case running, elsewhere, unix.SYS_EXECVE, unix.SYS_EXECVEAT, unix.SYS_CLONE, unix.SYS_CLONE3:
 		return false
 	}
-	if _, known := waits[w.call.nr]; known {
+	if _, known := waits[nr]; known {
 		return true
 	}
-	return sleeps(dir)
+	return t.sleeps()
 }
 
-// runs reports whether the thread that ran when last looked still does.
-func (k *Keeper) runs(dir string) bool {
-	line, err := slurp(dir + "/syscall")
+// runs reports whether the thread runs.
+func (t *thread) runs() bool {
+	line, err := reread(t.syscall)
 	return err == nil && strings.HasPrefix(line, "running")
 }
 
 // stillIn reports whether a thread has not run since it was seen.
 func (k *Keeper) stillIn(tid int, w waiting) bool {
-	now, err := sight(fmt.Sprintf("/proc/%d/task/%d", w.pid, tid), w.pid)
+	t, err := k.thread(w.pid, tid)
+	if err != nil {
+		return false
+	}
+	now, err := t.sight()
 	return err == nil && now.turns == w.turns && now.call == w.call
 }
 
@@ -347,6 +407,16 @@ func list(dir string) ([]string, error) {
 	return f.Readdirnames(-1)
 }
 
+// reread returns a small file of /proc that is open.
+func reread(fd int) (string, error) {
+	var b [4096]byte
+	n, err := unix.Pread(fd, b[:], 0)
+	if err != nil {
+		return "", err
+	}
+	return string(bytes.TrimRight(b[:n], "\n")), nil
+}
+
 // slurp returns a small file of /proc. It is os.ReadFile without what that does to find out the size, which
 // costs as much as the reading.
 func slurp(name string) (string, error) {
@@ -355,10 +425,5 @@ func slurp(name string) (string, error) {
 		return "", err
 	}
 	defer unix.Close(fd)
-	var b [4096]byte
-	n, err := unix.Read(fd, b[:])
-	if err != nil {
-		return "", err
-	}
-	return string(bytes.TrimRight(b[:n], "\n")), nil
+	return reread(fd)
 }
