@@ -434,10 +434,13 @@ func ipNet(p netip.Prefix) *net.IPNet {
 	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
 }
 
-// pinKernel sets what would else differ from machine to machine. Reno is always there, and does not pace
-// packets on a clock of its own as bbr does.
+// pinKernel sets what would else differ from machine to machine, or from clock to clock. Reno is always there, and does
+// not pace packets on a clock of its own as bbr does. A connection that was idle goes on as fast as it was, as on most
+// web servers; by default the kernel would begin anew after a time that it measures by its own clock (RFC 2861).
 func pinKernel() error {
-	return setKernel("net/ipv4/tcp_congestion_control", "reno")
+	return errors.Join(
+		setKernel("net/ipv4/tcp_congestion_control", "reno"),
+		setKernel("net/ipv4/tcp_slow_start_after_idle", "0"))
 }
 
 // freePorts lets programs without rights in the cell listen on all ports, as they could with them.
