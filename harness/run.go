@@ -21,7 +21,7 @@ const (
 	cellMemory  = 64 << 20              // bytes that a cell is given room for
 	mostCells   = 512                   // that live at once, however much memory there is
 	statusEvery = 6                     // ticks
-	idleLoad    = 0.1                   // CPUs that a cell on the virtual clock keeps busy at most while it waits
+	idleLoad    = 0.03                  // CPUs that a cell on the virtual clock keeps busy at most while it waits
 )
 
 // Run runs the cells and hands each to emit as it ends, already judged. A cell that waits takes no slot:

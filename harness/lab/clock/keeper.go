@@ -18,7 +18,7 @@ import (
 // How often a keeper looks at its cell.
 const (
 	soonest  = 500 * time.Microsecond // after something has happened
-	latest   = 4 * time.Millisecond   // when nothing changes, or all the time something does
+	latest   = 3 * time.Millisecond   // when nothing changes, or all the time something does
 	execPace = 100 * time.Microsecond // while a new program is about to begin
 	execTime = 20 * time.Millisecond  // after which a new program that has not begun is asked why
 	lead     = 120 * time.Microsecond // before a packet is due: the link's goroutine takes as long to wake up
@@ -48,9 +48,10 @@ type Keeper struct {
 	execs     map[int]time.Duration // threads that are about to become new programs, with the real time since when
 	waits     map[int]waiting
 	pause     time.Duration
-	busy      int   // the thread that ran when last looked, 0: none
-	timerfd   int   // of the packet link, -1: not known yet
-	fired     int64 // alarm that was brought forward last
+	looked    time.Duration // by the cell's monotonic clock, when it was last found out who has run
+	busy      int           // the thread that ran when last looked, 0: none
+	timerfd   int           // of the packet link, -1: not known yet
+	fired     int64         // alarm that was brought forward last
 	jumps     int
 	calm      time.Duration // when a look found that the clock could jump far; 0: the look before did not
 	softirqs  []string      // the kernel's threads that deliver packets when a CPU has too many
@@ -313,6 +314,7 @@ func (k *Keeper) look() error {
 	if err := k.overdue(lab, b); err != nil {
 		return err
 	}
+	before := k.looked
 	if k.ran() || b.kernelActs() {
 		k.rest()
 		return nil
@@ -321,16 +323,16 @@ func (k *Keeper) look() error {
 	if err != nil || changed {
 		return err
 	}
-	if err := k.remember(first); err != nil {
-		return err
-	}
 	again, changed, err := k.scan(true)
 	if err != nil || changed {
 		return err
 	}
-	if !same(first, again) || k.interrupts() {
+	if !same(first, again) || k.ran() || k.interrupts() {
 		k.pause, k.calm = 0, 0
 		return nil
+	}
+	if err := k.remember(first, before); err != nil {
+		return err
 	}
 	if b, err = readBoard(lab.mem, k.board); err != nil {
 		return ifAlive(k.lab, err)
@@ -354,6 +356,7 @@ func (k *Keeper) ran() bool {
 			p.used, ran = used, true
 		}
 	}
+	k.looked = k.now()
 	return ran
 }
 

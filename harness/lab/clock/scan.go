@@ -273,15 +273,16 @@ func (k *Keeper) stillIn(tid int, w waiting) bool {
 	return err == nil && now.turns == w.turns && now.call == w.call
 }
 
-// remember finds out when the waits of a sighting end. Those that go on keep the limit that they had.
-func (k *Keeper) remember(s sighting) error {
-	now := k.now()
+// remember finds out when the waits of a sighting end. Those that go on keep the limit that they had. The others have
+// begun before a time, since nobody has run after it; how long before cannot be seen, but not before the look that
+// found somebody running.
+func (k *Keeper) remember(s sighting, before time.Duration) error {
 	for tid, w := range s {
 		if old, ok := k.waits[tid]; ok && old.turns == w.turns && old.call == w.call {
 			s[tid] = w
 			continue
 		}
-		limited, err := k.limit(w, now)
+		limited, err := k.limit(w, before)
 		if err != nil {
 			return ifAlive(w.pid, err)
 		}
@@ -295,8 +296,8 @@ func (k *Keeper) remember(s sighting) error {
 	return nil
 }
 
-// limit adds to a wait when it ends by itself.
-func (k *Keeper) limit(w waiting, now time.Duration) (waiting, error) {
+// limit adds to a wait that has begun at a time when it ends by itself.
+func (k *Keeper) limit(w waiting, begun time.Duration) (waiting, error) {
 	how, known := waits[w.call.nr]
 	if !known {
 		return w, nil
@@ -307,14 +308,14 @@ func (k *Keeper) limit(w waiting, now time.Duration) (waiting, error) {
 		return w, err
 	}
 	w.limited = true
-	w.deadline = now + l.value
+	w.deadline = begun + l.value
 	if l.clockID != relative {
 		mono, real := k.offsets(p)
 		offset := mono
 		if isTimeOfDay(l.clockID) {
 			offset = real
 		}
-		w.deadline = now + l.value - (read(int32(l.clockID)) + offset)
+		w.deadline = k.now() + l.value - (read(int32(l.clockID)) + offset)
 	}
 	w.runtime = w.call.nr == unix.SYS_FUTEX && l.clockID == relative
 	return w, nil
