@@ -99,6 +99,25 @@ func TestVirtualClockOfPrograms(t *testing.T) {
 	}
 }
 
+// TestVirtualClockWhileOthersWork lets a program sleep while another one works, so that the clock cannot jump: its sleep
+// has begun when it has, and not when the other one is done.
+func TestVirtualClockWhileOthersWork(t *testing.T) {
+	requireLab(t)
+	t.Parallel()
+	c := virtualCell(t, "healthy-ci-cloud", "go-default", time.Hour, "/bin/sh", "-c", `date +%s; (sleep 100; date +%s) &
+		end=$(($(date +%s) + 4)); while test $(date +%s) -lt $end; do :; done; sleep 1000; wait`)
+	assert.Equal(t, "virtual", c.Clock, c.ClockNote)
+	assert.Equal(t, record.OK, c.Outcome, c.Stderr)
+	told := strings.Fields(c.Stderr)
+	require.Len(t, told, 2, c.Stderr)
+	from, err := strconv.Atoi(told[0])
+	require.NoError(t, err)
+	to, err := strconv.Atoi(told[1])
+	require.NoError(t, err)
+	assert.InDelta(t, 100, to-from, 1.5)
+	assert.InDelta(t, 1004, float64(c.Seconds), 2)
+}
+
 // TestVirtualClockOfTheClient runs programs on a client host whose clock is wrong: they are told that time, it goes on as
 // they sleep, and certificates are expired by it. The other hosts have the right one, as the times of the record show.
 func TestVirtualClockOfTheClient(t *testing.T) {

@@ -48,10 +48,9 @@ type Keeper struct {
 	execs     map[int]time.Duration // threads that are about to become new programs, with the real time since when
 	waits     map[int]waiting
 	pause     time.Duration
-	looked    time.Duration // by the cell's monotonic clock, when it was last found out who has run
-	busy      int           // the thread that ran when last looked, 0: none
-	timerfd   int           // of the packet link, -1: not known yet
-	fired     int64         // alarm that was brought forward last
+	busy      int   // the thread that ran when last looked, 0: none
+	timerfd   int   // of the packet link, -1: not known yet
+	fired     int64 // alarm that was brought forward last
 	jumps     int
 	calm      time.Duration // when a look found that the clock could jump far; 0: the look before did not
 	softirqs  []string      // the kernel's threads that deliver packets when a CPU has too many
@@ -314,7 +313,6 @@ func (k *Keeper) look() error {
 	if err := k.overdue(lab, b); err != nil {
 		return err
 	}
-	before := k.looked
 	if k.ran() || b.kernelActs() {
 		k.rest()
 		return nil
@@ -331,7 +329,7 @@ func (k *Keeper) look() error {
 		k.pause, k.calm = 0, 0
 		return nil
 	}
-	if err := k.remember(first, before); err != nil {
+	if err := k.remember(first); err != nil {
 		return err
 	}
 	if b, err = readBoard(lab.mem, k.board); err != nil {
@@ -353,10 +351,9 @@ func (k *Keeper) ran() bool {
 			k.forget(pid)
 		}
 		if err != nil || used != p.used {
-			p.used, ran = used, true
+			p.used, p.ran, ran = used, k.now(), true
 		}
 	}
-	k.looked = k.now()
 	return ran
 }
 

@@ -27,6 +27,7 @@ type carried struct {
 	ahead time.Duration // how far its time of day is ahead of the lab's
 
 	used unix.Timespec // CPU time, when the keeper last looked
+	ran  time.Duration // by the cell's monotonic clock, when that had changed last: no thread has run after it
 }
 
 // Keys of the auxiliary vector, getauxval(3).

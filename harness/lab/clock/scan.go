@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -273,16 +272,14 @@ func (k *Keeper) stillIn(tid int, w waiting) bool {
 	return err == nil && now.turns == w.turns && now.call == w.call
 }
 
-// remember finds out when the waits of a sighting end. Those that go on keep the limit that they had. The others have
-// begun before a time, since nobody has run after it; how long before cannot be seen, but not before the look that
-// found somebody running.
-func (k *Keeper) remember(s sighting, before time.Duration) error {
+// remember finds out when the waits of a sighting end. Those that go on keep the limit that they had.
+func (k *Keeper) remember(s sighting) error {
 	for tid, w := range s {
 		if old, ok := k.waits[tid]; ok && old.turns == w.turns && old.call == w.call {
 			s[tid] = w
 			continue
 		}
-		limited, err := k.limit(w, before)
+		limited, err := k.limit(w)
 		if err != nil {
 			return ifAlive(w.pid, err)
 		}
@@ -296,8 +293,9 @@ func (k *Keeper) remember(s sighting, before time.Duration) error {
 	return nil
 }
 
-// limit adds to a wait that has begun at a time when it ends by itself.
-func (k *Keeper) limit(w waiting, begun time.Duration) (waiting, error) {
+// limit adds to a wait when it ends by itself. Where its limit is relative, it counts from the time after which no thread
+// of the process has run: the wait has begun a little before that.
+func (k *Keeper) limit(w waiting) (waiting, error) {
 	how, known := waits[w.call.nr]
 	if !known {
 		return w, nil
@@ -308,7 +306,7 @@ func (k *Keeper) limit(w waiting, begun time.Duration) (waiting, error) {
 		return w, err
 	}
 	w.limited = true
-	w.deadline = begun + l.value
+	w.deadline = p.ran + l.value
 	if l.clockID != relative {
 		mono, real := k.offsets(p)
 		offset := mono
