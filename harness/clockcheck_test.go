@@ -34,8 +34,8 @@ const clockReps = 5
 // TestClocksAgree runs the library on both clocks and prints a table of the cells that differ most. Each cell
 // must have the same outcome, class and requests; and at the median, its seconds may differ by
 // 1 % or 20 ms, whichever is more. A cell that fails is run more often: many take one round trip more or less by chance,
-// since the go command does much at once, and the median of five shows either. Where chance is part of a scenario, what is drawn for concurrent packets depends on
-// their order: there, seconds must not differ by more than that, and there must be no more failures, in distribution.
+// since the go command does much at once, and the median of five shows either. Where chance is part of a scenario, what
+// is drawn for concurrent packets depends on their order: there, seconds must not differ by more than that, and there must be no more failures, in distribution.
 // That is tested for each scenario by van Elteren's rank sums, with a config for a stratum, at an alpha of 0.001.
 func TestClocksAgree(t *testing.T) {
 	if !*clockCheck {

@@ -9,7 +9,8 @@
 // of day may be a wrong one. A filter of seccomp(2) reports each execve to the [Keeper], in the process that
 // started the cell; the keeper traces the thread until the new program is there (ptrace(2),
 // PTRACE_O_TRACEEXEC), writes the code, and lets go of it. Nothing is traced while it runs. A program that
-// asks the kernel for the time itself is reported by the same filter, and the keeper answers. So are timers that live in the kernel and cannot be moved: then the keeper gives up.
+// asks the kernel for the time itself is reported by the same filter, and the keeper answers. So are timers that
+// live in the kernel and cannot be moved: then the keeper gives up.
 //
 // The keeper looks at all threads of the cell from outside (proc_pid_syscall(5)). If each of them waits, and each
 // has waited since the look before, then there was a moment in which all did. Nothing can happen then but by

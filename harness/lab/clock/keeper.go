@@ -48,7 +48,6 @@ type Keeper struct {
 	execs     map[int]time.Duration // threads that are about to become new programs, with the real time since when
 	waits     map[int]waiting
 	pause     time.Duration
-	busy      int   // the thread that ran when last looked, 0: none
 	timerfd   int   // of the packet link, -1: not known yet
 	fired     int64 // alarm that was brought forward last
 	jumps     int

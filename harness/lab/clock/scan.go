@@ -112,11 +112,6 @@ func (k *Keeper) interrupts() bool {
 // to run takes notice, which may be a while later on a virtual machine (TASK_WAKING in the kernel's
 // try_to_wake_up). Only its state in /proc/PID/stat tells. It is read first: who has run since has had a turn.
 func (k *Keeper) scan(closely bool) (s sighting, changed bool, err error) {
-	if t := k.threads[k.busy]; t != nil && t.runs() {
-		k.rest()
-		return nil, true, nil
-	}
-	k.busy = 0
 	s = sighting{}
 	todo, seen := []int{k.lab}, map[int]bool{}
 	for len(todo) > 0 {
@@ -159,7 +154,6 @@ func (k *Keeper) scanProcess(pid int, s sighting, closely bool) (children []int,
 		case w.call.nr == gone:
 			continue
 		case !w.idle:
-			k.busy = tid
 			k.rest()
 			return nil, false, nil
 		}
@@ -254,12 +248,6 @@ func (t *thread) waits(nr int64) bool {
 		return true
 	}
 	return t.sleeps()
-}
-
-// runs reports whether the thread runs.
-func (t *thread) runs() bool {
-	line, err := reread(t.syscall)
-	return err == nil && strings.HasPrefix(line, "running")
 }
 
 // stillIn reports whether a thread has not run since it was seen.
