@@ -78,7 +78,7 @@ accuracy:
 
 .PHONY: clock-check
 clock-check:
-	$(GO) test -count=1 -timeout=4h -run='^TestClocksAgree$$' ./harness -clock-check $(CLOCK_FLAGS)
+	$(GO) test -count=1 -timeout=4h -run='^TestClocksAgree$$' ./harness -v -clock-check $(CLOCK_FLAGS)
 
 .PHONY: slow-run
 slow-run:

@@ -3,14 +3,19 @@
 package harness
 
 import (
+	"os"
+	"os/exec"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/simrun/simrun/record"
 	"github.com/simrun/simrun/scenarios"
@@ -183,4 +188,38 @@ func TestVirtualClockGivesUp(t *testing.T) {
 			assert.InDelta(t, 3, float64(c.Seconds), 1)
 		})
 	}
+}
+
+// TestVirtualClockThatNoCellCanHave takes away what the clock needs, from a process of its own: one of the filters of a
+// process may have a listener.
+func TestVirtualClockThatNoCellCanHave(t *testing.T) {
+	requireLab(t)
+	const filtered = "SIMRUN_TEST_FILTERED"
+	if os.Getenv(filtered) == "" {
+		t.Parallel()
+		runtime.LockOSThread() // for good: the thread has the filter, as have those that it starts, and ends with the test
+		listener := allowAll(t)
+		defer unix.Close(listener)
+		cmd := exec.Command(os.Args[0], "-test.run=^TestVirtualClockThatNoCellCanHave$")
+		cmd.Env = append(os.Environ(), filtered+"=yes")
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		return
+	}
+	c := virtualCell(t, "healthy-ci-cloud", "go-default", time.Hour, "/bin/sleep", "1")
+	assert.Equal(t, record.OK, c.Outcome, c.Note)
+	assert.Equal(t, "real", c.Clock)
+	assert.Contains(t, c.ClockNote, "install the filter that reports new programs: device or resource busy")
+	assert.GreaterOrEqual(t, c.RealSeconds, record.Seconds(1))
+}
+
+// allowAll gives this thread a filter of system calls that allows all, and returns its listener.
+func allowAll(t *testing.T) int {
+	t.Helper()
+	require.NoError(t, unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+	allow := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW}
+	filter := unix.SockFprog{Len: 1, Filter: &allow}
+	fd, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_NEW_LISTENER, uintptr(unsafe.Pointer(&filter)))
+	require.Zero(t, errno)
+	return int(fd)
 }

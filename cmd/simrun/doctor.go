@@ -151,7 +151,7 @@ func (m *machine) checkGo(ctx context.Context) finding {
 // checkClock looks whether --clock virtual does anything here.
 func (m *machine) checkClock(ctx context.Context) finding {
 	if err := m.jump(ctx); err != nil {
-		return finding{"virtual clock", warning, "cannot be had, so --clock virtual lives by the real one: " + err.Error(), ""}
+		return finding{"virtual clock", warning, "cannot be had, so cells live by the real one: " + err.Error(), ""}
 	}
 	return finding{"virtual clock", good, "a lab's clock jumps over the time in which nothing can happen", ""}
 }

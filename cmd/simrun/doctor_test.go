@@ -70,7 +70,7 @@ func TestDoctorSaysWhatMends(t *testing.T) {
 		{"no limit of processes", func(m *machine) { m.limits = func() error { return broken } },
 			finding{"limits", warning, "broken", ""}},
 		{"no virtual clock", func(m *machine) { m.jump = func(context.Context) error { return broken } },
-			finding{"virtual clock", warning, "cannot be had, so --clock virtual lives by the real one: broken", ""}},
+			finding{"virtual clock", warning, "cannot be had, so cells live by the real one: broken", ""}},
 		{"no engine", noEngine, finding{"containers", good, "not needed, and cannot be had: no engine", ""}},
 		{"no namespaces", func(m *machine) { m.makeLab = func(context.Context) error { return broken } },
 			finding{"lab", warning, "broken; simrun run takes a container", ""}},

@@ -60,7 +60,7 @@ func (o *runOptions) bind(cmd *cobra.Command) {
 	f.StringVar(&o.shard, "shard", "", "run only part `I/N` of the cells, such as 2/5; simrun merge puts the parts together")
 	f.StringVar(&o.balance, "balance", "", "with --shard, balance the parts by how long the cells of an earlier run took, in `DIR`; the same for all parts")
 	f.BoolVar(&o.resume, "resume", false, "go on with the run in the folder --out, if there is one: only what is missing is run")
-	f.StringVar(&o.clock, "clock", "real", "live by `CLOCK`: real, or virtual, which jumps over the time in which nothing can happen")
+	f.StringVar(&o.clock, "clock", "virtual", "live by `CLOCK`: virtual, which jumps over the time in which nothing can happen, or real; what cannot have the virtual one lives by the real one, and the record says why")
 	f.StringSliceVar(&o.limits, "limit", nil, "let the programs of a cell take no more than `WHAT=VALUE` (repeatable): memory (default 4GiB), disk (2GiB; both at most half of what is free), processes (4096), files (8192 open)")
 	f.IntVar(&o.retries, "retry-contended", 0, "run cells again that had to wait for a CPU or for memory, when all others have been run, each up to `N` times")
 	f.BoolVar(&o.capture, "capture", false, "keep the packets of each cell, for simrun explain --pcap (costs time and disk)")
