@@ -216,12 +216,12 @@ func buildSimrun(tb testing.TB) string {
 	return binary
 }
 
-// startRun starts simrun on silentLibrary, with folders of its own.
+// startRun starts simrun on silentLibrary, with folders of its own, and by the real clock, so that cells wait.
 func startRun(t *testing.T, binary string, flags ...string) *runningCommand {
 	t.Helper()
 	library := filepath.Join(t.TempDir(), "library.yaml")
 	require.NoError(t, os.WriteFile(library, []byte(silentLibrary), 0o600))
-	return startSimrun(t, binary, append([]string{library}, flags...)...)
+	return startSimrun(t, binary, append([]string{library, "--clock", "real"}, flags...)...)
 }
 
 // startSimrun starts simrun run with arguments, with folders of its own.

@@ -18,7 +18,7 @@ import (
 
 var (
 	shardCheck = flag.Bool("shard-check", false, "run the library in one and in five shards, and compare")
-	shardFlags = flag.String("shard-flags", "", "further flags of these runs, such as '--clock virtual'")
+	shardFlags = flag.String("shard-flags", "", "further flags of these runs, such as '--clock real'")
 )
 
 // TestLibraryInShards runs the library once as a whole and once in five shards, of which two are interrupted: one is
