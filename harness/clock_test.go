@@ -176,15 +176,18 @@ func TestVirtualClockGivesUp(t *testing.T) {
 	for name, test := range map[string]struct {
 		command []string
 		because string
+		status  int
 	}{
-		"a timer of the kernel": {[]string{"/usr/bin/timeout", "2", "/bin/sleep", "100"}, "timeout: system call"},
+		"a timer of the kernel": {[]string{"/usr/bin/timeout", "3", "/bin/sleep", "100"}, "timeout: system call", 124},
+		"a stop": {[]string{"/bin/sh", "-c", "sleep 3 & sleep 1; kill -STOP $!; sleep 1; kill -CONT $!; wait"},
+			"a program was stopped while it slept", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c := virtualCell(t, "healthy-ci-cloud", "go-default", time.Hour, test.command...)
 			assert.Equal(t, "real", c.Clock)
 			assert.Contains(t, c.ClockNote, test.because)
-			assert.Equal(t, 124, c.Exit, c.Stderr)
+			assert.Equal(t, test.status, c.Exit, c.Stderr)
 			assert.InDelta(t, 3, float64(c.Seconds), 1)
 		})
 	}

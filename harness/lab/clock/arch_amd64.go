@@ -19,13 +19,18 @@ var reportedHere = []uint32{unix.SYS_ALARM}
 var readsClock = []uint32{unix.SYS_CLOCK_GETTIME, unix.SYS_GETTIMEOFDAY, unix.SYS_TIME}
 
 // finish makes a stopped thread that waits in a system call return a value from it, and reports whether it
-// still waited.
-func finish(tid int, nr, value int64) (waited bool, err error) {
+// still waited. A thread that has gone on to another wait meanwhile begins that anew: the kernel would go on with
+// restart_syscall(2), which does not show its limit.
+func finish(tid int, c call, value int64) (waited bool, err error) {
 	var regs unix.PtraceRegs
 	if err := unix.PtraceGetRegs(tid, &regs); err != nil {
 		return false, err
 	}
-	if int64(regs.Orig_rax) != nr || !interrupted(int64(regs.Rax)) {
+	if int64(regs.Orig_rax) != c.nr && int64(regs.Rax) == -restartBlock {
+		regs.Rax = ^uint64(restartNoHand) + 1
+		return false, unix.PtraceSetRegs(tid, &regs)
+	}
+	if int64(regs.Orig_rax) != c.nr || !interrupted(int64(regs.Rax)) {
 		return false, nil
 	}
 	regs.Rax, regs.Orig_rax = uint64(value), ^uint64(0) // no call to be restarted

@@ -20,17 +20,32 @@ func isAlarm(int32) bool { return false }
 func isTime(int32) bool { return false }
 
 // finish makes a stopped thread that waits in a system call return a value from it, and reports whether it
-// still waited.
-func finish(tid int, nr, value int64) (waited bool, err error) {
+// still waited. When the thread stops, the kernel has made it ready to begin the call anew: the program counter is back at
+// the instruction that makes it, and register 0 is the first argument again. Both stay as they are if the program counter
+// is changed (do_signal in arch/arm64/kernel/signal.c). A call that is not begun anew has returned EINTR.
+//
+// A thread that waits for a futex again meanwhile finds that it was woken for nothing, which futex(2) allows: the kernel
+// would go on with restart_syscall(2), which does not show its limit.
+func finish(tid int, c call, value int64) (waited bool, err error) {
 	var regs unix.PtraceRegs
 	if err := unix.PtraceGetRegs(tid, &regs); err != nil {
 		return false, err
 	}
-	if int64(regs.Regs[8]) != nr || !interrupted(int64(regs.Regs[0])) {
+	var at [4]byte
+	if _, err := unix.PtracePeekText(tid, uintptr(regs.Pc), at[:]); err != nil {
+		return false, err
+	}
+	nr, anew := int64(regs.Regs[8]), at == [4]byte{0x01, 0x00, 0x00, 0xd4} // svc #0
+	switch {
+	case anew && nr == c.nr && regs.Regs[0] == c.args[0]:
+	case anew && nr == unix.SYS_FUTEX:
+		value = -int64(unix.EINTR)
+	case anew || nr != c.nr || !interrupted(int64(regs.Regs[0])):
 		return false, nil
 	}
-	// The kernel restarts a call by its number and not by register 8. A call that returns no error that
-	// asks for it is not restarted: do_signal in arch/arm64/kernel/signal.c looks at register 0.
+	if anew {
+		regs.Pc += uint64(len(at))
+	}
 	regs.Regs[0] = uint64(value)
-	return true, unix.PtraceSetRegs(tid, &regs)
+	return value != -int64(unix.EINTR), unix.PtraceSetRegs(tid, &regs)
 }

@@ -208,6 +208,9 @@ func (k *Keeper) sight(pid, tid int, closely bool) (w waiting, children []int, e
 	if w, err = t.sight(); err != nil || w.call.nr == gone {
 		return w, nil, err
 	}
+	if w.call.nr == unix.SYS_RESTART_SYSCALL && k.offset > 0 {
+		return w, nil, errors.New("a program was stopped while it slept, and nobody can see for how long it still sleeps")
+	}
 	if w.idle = asleep && t.waits(w.call.nr); !w.idle {
 		return w, nil, nil
 	}
@@ -238,10 +241,11 @@ func (t *thread) sight() (w waiting, err error) {
 }
 
 // waits reports whether the thread, which is in a system call, waits there for a limit, for another process, or for
-// ever; not for a disk, and not for the keeper.
+// ever; not for a disk, not for the keeper, and not for what is left of a limit after the process was stopped, which nobody
+// can see.
 func (t *thread) waits(nr int64) bool {
 	switch nr {
-	case running, elsewhere, unix.SYS_EXECVE, unix.SYS_EXECVEAT, unix.SYS_CLONE, unix.SYS_CLONE3:
+	case running, elsewhere, unix.SYS_EXECVE, unix.SYS_EXECVEAT, unix.SYS_CLONE, unix.SYS_CLONE3, unix.SYS_RESTART_SYSCALL:
 		return false
 	}
 	if _, known := waits[nr]; known {

@@ -104,7 +104,7 @@ func (w wait) end(tid int, c call, p *carried) error {
 		return nil
 	}
 	defer detach(tid, 0)
-	waited, err := finish(tid, c.nr, w.timedOut)
+	waited, err := finish(tid, c, w.timedOut)
 	if err == nil && waited && w.erase != nil {
 		err = w.erase(p.mem, c.args)
 	}

@@ -200,10 +200,18 @@ func futexLimited(args [6]uint64) bool {
 	return false
 }
 
-// interrupted reports whether a system call has returned because of a signal or a tracer: include/linux/errno.h.
+// What a system call returns inside the kernel that is to begin anew: include/linux/errno.h.
+const (
+	restartSys    = 512
+	restartNoIntr = 513
+	restartNoHand = 514
+	restartBlock  = 516 // as restart_syscall(2), which waits for what is left
+)
+
+// interrupted reports whether a system call has returned because of a signal or a tracer.
 func interrupted(result int64) bool {
 	switch -result {
-	case int64(unix.EINTR), 512, 513, 514, 516: // ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND, ERESTART_RESTARTBLOCK
+	case int64(unix.EINTR), restartSys, restartNoIntr, restartNoHand, restartBlock:
 		return true
 	}
 	return false
