@@ -20,6 +20,7 @@ help:
 	@echo 'make bench   all benchmarks'
 	@echo 'make accuracy  write docs/accuracy.md: how far faults are from what is declared'
 	@echo 'make clock-check  compare the library on the virtual clock with the real one (CLOCK_FLAGS narrows it)'
+	@echo 'make arm64-check  run the tests of the virtual clock on an emulated arm64 machine (root, Debian)'
 	@echo 'make slow-run  run 1,000 of the slowest cells on the virtual clock'
 	@echo 'make long-run  run CELLS ($(CELLS)) healthy cells, and see that memory stays flat and nothing is left'
 	@echo 'make kill-run  run the library while its labs are killed at random'
@@ -79,6 +80,10 @@ accuracy:
 .PHONY: clock-check
 clock-check:
 	$(GO) test -count=1 -timeout=4h -run='^TestClocksAgree$$' ./harness -v -clock-check $(CLOCK_FLAGS)
+
+.PHONY: arm64-check
+arm64-check:
+	.ci/arm64
 
 .PHONY: slow-run
 slow-run:
