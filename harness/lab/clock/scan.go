@@ -209,7 +209,8 @@ func (k *Keeper) sight(pid, tid int, closely bool) (w waiting, children []int, e
 		return w, nil, err
 	}
 	if w.call.nr == unix.SYS_RESTART_SYSCALL && k.offset > 0 {
-		return w, nil, errors.New("a program was stopped while it slept, and nobody can see for how long it still sleeps")
+		name, _ := slurp(fmt.Sprintf("/proc/%d/comm", pid))
+		return w, nil, fmt.Errorf("%s: it was stopped while it slept, and nobody can see for how long it still sleeps", strings.TrimSpace(name))
 	}
 	if w.idle = asleep && t.waits(w.call.nr); !w.idle {
 		return w, nil, nil
