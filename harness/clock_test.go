@@ -212,6 +212,7 @@ func TestVirtualClockThatNoCellCanHave(t *testing.T) {
 	c := virtualCell(t, "healthy-ci-cloud", "go-default", time.Hour, "/bin/sleep", "1")
 	assert.Equal(t, record.OK, c.Outcome, c.Note)
 	assert.Equal(t, "real", c.Clock)
+	assert.Contains(t, c.ClockNote, "the virtual clock does not work here", "it was tried before the first cell")
 	assert.Contains(t, c.ClockNote, "install the filter that reports new programs: device or resource busy")
 	assert.GreaterOrEqual(t, c.RealSeconds, record.Seconds(1))
 }

@@ -238,8 +238,9 @@ func (r *runningCommand) killLabs(chance *rand.Rand, pause time.Duration, most i
 			return killed
 		case <-time.After(time.Duration(chance.Int64N(2 * int64(pause)))):
 		}
-		if _, err := os.Stat(filepath.Join(r.out, "results.jsonl")); err != nil {
-			continue // it makes a lab to see whether it can, before it begins
+		var s footprint
+		if r.count(&s); s.cells == 0 {
+			continue // it makes labs to see whether it can, before it begins
 		}
 		if labs := childrenOf(r.cmd.Process.Pid); killed < most && len(labs) > 0 && killLab(labs[chance.IntN(len(labs))]) {
 			killed++

@@ -89,29 +89,10 @@ func NewPlan(ctx context.Context, o Options) (*Plan, error) {
 			}
 		}
 	}
-	if err := p.fallBack(ctx); err != nil {
-		return nil, err
-	}
 	p.repeat()
 	p.cut()
 	p.header = p.secrets.run(p.header)
 	return p, nil
-}
-
-// fallBack gives all cells the real clock where no clock can jump, and not one after the other when it has failed.
-func (p *Plan) fallBack(ctx context.Context) error {
-	if !p.options.Virtual {
-		return nil
-	}
-	because := CheckClock(ctx)
-	if because == nil {
-		return nil
-	}
-	p.options.Virtual = false
-	for i, c := range p.cells {
-		p.cells[i] = c.withRealClock(because)
-	}
-	return ctx.Err()
 }
 
 // maxCells bounds the cells of a run: each takes some memory before it starts.

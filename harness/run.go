@@ -34,6 +34,9 @@ func (p *Plan) Run(ctx context.Context, emit func(*record.Cell) error, progress 
 	r := &runner{plan: p, ended: make(chan end), resting: make(chan *cell), live: map[record.Key]*cell{}, begin: time.Now(),
 		room: float64(p.options.Jobs), retries: slices.Clone(p.retries)}
 	defer r.drain(cancel)
+	if err := r.checkClock(ctx); err != nil {
+		return err
+	}
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	for ticks := 0; r.left() > 0; ticks++ {
@@ -89,6 +92,7 @@ type runner struct {
 	room    float64       // CPUs for cells that work, at most Options.Jobs
 	retries []planned     // to be run again when all others have been
 	next    int           // index of the cell that starts next
+	noClock error         // why no cell can have the virtual clock; nil: those that want it can
 	done    int
 	live    map[record.Key]*cell
 	resting chan *cell // its command has ended, and the kernel takes its lab apart
@@ -99,6 +103,17 @@ type runner struct {
 type end struct {
 	facts *record.Cell
 	again *planned // not nil: its clock could not be kept, and it has to be run again, with the real one
+}
+
+// checkClock finds out before the first cell whether the virtual clock can be had, so that not one cell after the other fails to.
+func (r *runner) checkClock(ctx context.Context) error {
+	if !r.plan.options.Virtual || r.left() == 0 {
+		return nil
+	}
+	if err := CheckClock(ctx); err != nil {
+		r.noClock = fmt.Errorf("the virtual clock does not work here: %w", err)
+	}
+	return ctx.Err()
 }
 
 // startSome starts cells while there is room.
@@ -124,11 +139,14 @@ func (r *runner) cpu() bool {
 			working++
 		}
 	}
-	if r.plan.options.Virtual && working >= r.plan.options.Jobs {
+	if r.virtual() && working >= r.plan.options.Jobs {
 		return false // those that do not wait for the kernel's timers keep a CPU busy, and what they live through without one counts
 	}
 	return len(r.live) == 0 || sum <= r.room-0.5
 }
+
+// virtual reports whether cells have the virtual clock.
+func (r *runner) virtual() bool { return r.plan.options.Virtual && r.noClock == nil }
 
 // memory reports whether there is room for a few more cells. Without live cells there always is.
 func (r *runner) memory() bool {
@@ -140,6 +158,9 @@ func (r *runner) start(ctx context.Context, p planned) {
 		r.live[p.key] = &cell{key: p.key, plan: p, start: time.Now()}
 		go func() { r.ended <- end{facts: &record.Cell{Key: p.key, Outcome: record.Skipped, Note: p.skip}} }()
 		return
+	}
+	if p.spec.Virtual && r.noClock != nil {
+		p = p.withRealClock(r.noClock)
 	}
 	c, err := startCell(ctx, p.key, p.spec, r.plan.options.Captures)
 	if err != nil && p.spec.Virtual {

@@ -3,6 +3,7 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -149,7 +150,7 @@ func CheckClock(ctx context.Context) error {
 	var hello clock.Hello
 	if err := p.Receive(&hello); err != nil {
 		_, failure := p.Wait()
-		return errors.Join(err, failure)
+		return cmp.Or(failure, err) // why the process ended, rather than that it did
 	}
 	k, err := clock.Keep(p.PID(), hello, 0, p.Kill)
 	if err != nil {
