@@ -3,7 +3,6 @@ package scenarios
 import (
 	"encoding/base64"
 	"net/url"
-	"regexp"
 	"strings"
 )
 
@@ -12,36 +11,36 @@ const Redacted = "xxxxx"
 
 var (
 	// userinfo is what stands before the host of an URL; the second group is the password, with its colon.
-	userinfo = regexp.MustCompile(`://([^\s/@:"']*)(:[^\s/@"']*)?@`)
+	userinfo = newForm(`://([^\s/@:"']*)(:[^\s/@"']*)?@`)
 	// authorization is a header or a setting of one; the last group is the credential.
-	authorization = regexp.MustCompile(`(?i)(authorization["']?\s*[:=]\s*["']?(?:(?:basic|bearer|token|digest|negotiate)\s+)?)([^\s"',]+)`)
+	authorization = newForm(`(?i)(authorization["']?\s*[:=]\s*["']?(?:(?:basic|bearer|token|digest|negotiate)\s+)?)([^\s"',]+)`)
 	// assignment is a setting or a flag whose name says that its value is a credential.
-	assignment = regexp.MustCompile(`(?i)((?:token|passw(?:or)?d|passphrase|secret|credentials?|api[-_]?key|private[-_]?key|authtoken)[\w.-]*["']?(?:\s*[=:]\s*|\s+)["']?)([^\s'";,]+)`)
+	assignment = newForm(`(?i)((?:token|passw(?:or)?d|passphrase|secret|credentials?|api[-_]?key|private[-_]?key|authtoken)[\w.-]*["']?(?:\s*[=:]\s*|\s+)["']?)([^\s'";,]+)`)
 	// extraHeader is git's setting of that name.
-	extraHeader = regexp.MustCompile(`(?i)extraheader["']?\s*=\s*["']?[\w-]+:\s*([^\n"']+)`)
+	extraHeader = newForm(`(?i)extraheader["']?\s*=\s*["']?[\w-]+:\s*([^\n"']+)`)
 )
 
 // Redact takes out of a text what looks like a credential, whoever wrote it: passwords of URLs, and what is in
 // Authorization headers.
 func Redact(text string) string {
-	text = userinfo.ReplaceAllStringFunc(text, func(s string) string {
+	text = userinfo.regexp().ReplaceAllStringFunc(text, func(s string) string {
 		if user, _, found := strings.Cut(s[len("://"):], ":"); found {
 			return "://" + user + ":" + Redacted + "@"
 		}
 		return s // a user alone, as in ssh://git@code.example
 	})
-	return authorization.ReplaceAllString(text, "${1}"+Redacted)
+	return authorization.regexp().ReplaceAllString(text, "${1}"+Redacted)
 }
 
 // hasCredential reports whether a line of a file seems to have a credential in it.
 func hasCredential(line string) bool {
-	return userinfo.MatchString(line) || authorization.MatchString(line) || assignment.MatchString(line) || extraHeader.MatchString(line)
+	return userinfo.regexp().MatchString(line) || authorization.regexp().MatchString(line) || assignment.regexp().MatchString(line) || extraHeader.regexp().MatchString(line)
 }
 
 // Credentials returns the passwords, tokens and headers in a text of settings, such as a ~/.netrc, a ~/.gitconfig,
 // or an environment variable as NAME=VALUE: as they are there, and in the other forms in which they travel.
 func Credentials(text string) (all []string) {
-	for _, m := range userinfo.FindAllStringSubmatch(text, -1) {
+	for _, m := range userinfo.regexp().FindAllStringSubmatch(text, -1) {
 		user, password := m[1], strings.TrimPrefix(m[2], ":")
 		switch {
 		case password != "":
@@ -50,13 +49,13 @@ func Credentials(text string) (all []string) {
 			all = append(all, user) // a token in place of a user
 		}
 	}
-	for _, m := range authorization.FindAllStringSubmatch(text, -1) {
+	for _, m := range authorization.regexp().FindAllStringSubmatch(text, -1) {
 		all = append(all, m[2])
 	}
-	for _, m := range assignment.FindAllStringSubmatch(text, -1) {
+	for _, m := range assignment.regexp().FindAllStringSubmatch(text, -1) {
 		all = append(all, m[2])
 	}
-	for _, m := range extraHeader.FindAllStringSubmatch(text, -1) {
+	for _, m := range extraHeader.regexp().FindAllStringSubmatch(text, -1) {
 		value := strings.TrimSpace(m[1])
 		all = append(all, value)
 		if fields := strings.Fields(value); len(fields) > 1 {
