@@ -150,11 +150,11 @@ func copyModFiles(dst, src string) error {
 	return nil
 }
 
-// offline returns an environment in which a go command sees the cache and nothing else.
+// offline returns an environment in which a go command sees the cache and nothing else. Without a HOME it has no telemetry,
+// for which it would start another go command, which may outlive it.
 func offline(tmp, modCache string) []string {
 	return []string{
 		"PATH=" + os.Getenv("PATH"),
-		"HOME=" + tmp,
 		"GOPATH=" + filepath.Join(tmp, "gopath"), // not tmp: go.mod files in GOPATH are ignored
 		"GOCACHE=" + filepath.Join(tmp, "cache"),
 		"GOMODCACHE=" + modCache,
@@ -162,7 +162,6 @@ func offline(tmp, modCache string) []string {
 		"GOFLAGS=",
 		"GOPROXY=off",
 		"GOSUMDB=off",
-		"GOTELEMETRY=off",
 		"GOTOOLCHAIN=local",
 		"GOWORK=off",
 	}

@@ -128,8 +128,18 @@ type goCommand struct {
 	env []string
 }
 
-func newGo(t *testing.T, in *internet, env ...string) *goCommand {
+// newHome makes a home folder without Go's telemetry, for which the go command would start another one that may outlive it.
+func newHome(t *testing.T) string {
+	t.Helper()
 	home := t.TempDir()
+	telemetry := filepath.Join(home, ".config", "go", "telemetry")
+	require.NoError(t, os.MkdirAll(telemetry, 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(telemetry, "mode"), []byte("off"), 0o600))
+	return home
+}
+
+func newGo(t *testing.T, in *internet, env ...string) *goCommand {
+	home := newHome(t)
 	base := []string{
 		"PATH=" + os.Getenv("PATH"),
 		"HOME=" + home,
@@ -138,7 +148,6 @@ func newGo(t *testing.T, in *internet, env ...string) *goCommand {
 		"GOCACHE=" + filepath.Join(home, "cache"),
 		"GOENV=off",
 		"GOTOOLCHAIN=local",
-		"GOTELEMETRY=off",
 		"GOFLAGS=-modcacherw",
 		"GIT_CONFIG_NOSYSTEM=1",
 		"SSL_CERT_FILE=" + in.caFile,

@@ -20,12 +20,12 @@ func generateIn(t *testing.T, spec scenarios.Modules) (u *fakeupstream.Universe,
 	hosts := fakeupstream.Hosts{Public: []string{"github.com"}, Private: []string{"git.corp.example"}}
 	u, err := fakeupstream.Generate(t.Context(), filepath.Join(t.TempDir(), "u"), spec, hosts)
 	require.NoError(t, err)
-	home := t.TempDir()
+	home := newHome(t)
 	return u, func(env []string, args ...string) (string, error) {
 		cmd := exec.CommandContext(t.Context(), "go", args...)
 		cmd.Dir = u.Project
 		cmd.Env = append([]string{"HOME=" + home, "PATH=" + os.Getenv("PATH"), "GOFLAGS=-modcacherw", "GOENV=off", "GOTOOLCHAIN=local",
-			"GOPROXY=file://" + u.Proxy, "GOSUMDB=off", "GOTELEMETRY=off"}, env...)
+			"GOPROXY=file://" + u.Proxy, "GOSUMDB=off"}, env...)
 		output, err := cmd.CombinedOutput()
 		return string(output), err
 	}

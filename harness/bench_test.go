@@ -197,6 +197,8 @@ func newBareTidy(tb testing.TB, s *spec) *bareTidy {
 func (t *bareTidy) run(tb testing.TB, dir string) time.Duration {
 	tb.Helper()
 	require.NoError(tb, copyProject(t.project, filepath.Join(dir, "project")))
+	require.NoError(tb, os.MkdirAll(filepath.Join(dir, ".config/go/telemetry"), 0o755))
+	require.NoError(tb, os.WriteFile(filepath.Join(dir, ".config/go/telemetry/mode"), []byte("off"), 0o600)) // as in a cell
 	cmd := exec.Command(t.command[0], t.command[1:]...)
 	cmd.Dir = filepath.Join(dir, "project")
 	cmd.Env = append(slices.Clone(t.env), "HOME="+dir, "GOPATH="+dir+"/gopath", "GOMODCACHE="+dir+"/modcache",

@@ -65,9 +65,9 @@ func fillCache(ctx context.Context, g *Go, u *fakeupstream.Universe, dir string)
 	}
 	cmd := exec.CommandContext(ctx, g.Path, "mod", "tidy")
 	cmd.Dir = filepath.Join(dir, "project")
-	cmd.Env = []string{"HOME=" + dir, "PATH=" + clientPath(g), "GOPATH=" + dir, "GOMODCACHE=" + filepath.Join(dir, "mod"),
-		"GOCACHE=" + filepath.Join(dir, "gocache"), "GOPROXY=file://" + u.Proxy, "GOSUMDB=off", "GOENV=off", "GOTELEMETRY=off",
-		"GOTOOLCHAIN=auto", "GOFLAGS=-modcacherw"} // auto: the project may want a toolchain of the modules
+	cmd.Env = []string{"PATH=" + clientPath(g), "GOPATH=" + dir, "GOMODCACHE=" + filepath.Join(dir, "mod"),
+		"GOCACHE=" + filepath.Join(dir, "gocache"), "GOPROXY=file://" + u.Proxy, "GOSUMDB=off", "GOENV=off",
+		"GOTOOLCHAIN=auto", "GOFLAGS=-modcacherw"} // auto: the project may want a toolchain of the modules; no HOME: see furnish
 	if output, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go mod tidy: %w\n%s", err, output)
 	}

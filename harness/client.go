@@ -34,6 +34,7 @@ const (
 	downloadCache = modCache + "/cache/download"
 
 	goCache    = lab.Root + "/gocache"
+	telemetry  = homeDir + "/.config/go/telemetry" // GOTELEMETRYDIR
 	tmpDir     = lab.Root + "/tmp"
 	projectDir = lab.Root + "/project"
 	caFile     = lab.Root + "/etc/ca.pem"
@@ -55,7 +56,6 @@ func clientEnv(g *Go, config *scenarios.Config, keys keys) []string {
 		"GOMODCACHE":        modCache,
 		"GOCACHE":           goCache,
 		"GOENV":             homeDir + "/.config/go/env",
-		"GOTELEMETRY":       "off",
 		"GOTOOLCHAIN":       "local",
 		"SSL_CERT_FILE":     caFile,
 		"SSL_CERT_DIR":      "/nonexistent",
@@ -146,7 +146,7 @@ func (g *Go) program(name, project string) (string, error) {
 
 // furnish puts the files of the client host into place.
 func furnish(s *spec) error {
-	for _, dir := range []string{homeDir, goPath, goCache, tmpDir, caDir} {
+	for _, dir := range []string{homeDir, telemetry, goPath, goCache, tmpDir, caDir} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}
@@ -154,6 +154,7 @@ func furnish(s *spec) error {
 	files := map[string]string{
 		caFile:                  string(s.Keys.CA),
 		gitSystem:               "[http]\n\tsslCAInfo = " + caFile + "\n\tsslCAPath = " + caDir + "\n[safe]\n\tdirectory = *\n",
+		telemetry + "/mode":     "off", // in a fresh home each go command would count itself and start another one, to sum up
 		homeDir + "/.netrc":     s.Config.Netrc,
 		homeDir + "/.gitconfig": s.Config.GitConfig,
 	}
