@@ -135,6 +135,19 @@ func TestHermetic(t *testing.T) {
 	assert.Equal(t, "noerror", answerTo(c, "proxy.test"))
 }
 
+// TestTelemetryIsOff: in a home that is new, the go command would count what it does and start another one to sum up.
+func TestTelemetryIsOff(t *testing.T) {
+	requireLab(t)
+	t.Parallel()
+	o := nearOptions(t, small)
+	o.Projects[0].Run = []string{"sh", "-c", "go mod tidy && go env GOTELEMETRY && ls -A $(go env GOTELEMETRYDIR)"}
+	p, err := NewPlan(t.Context(), o)
+	require.NoError(t, err)
+	c := runOne(t, p)
+	require.Equal(t, record.OK, c.Outcome, "%s%s", c.Note, c.Stderr)
+	assert.True(t, strings.HasSuffix(c.Stderr, "off\nmode\n"), c.Stderr)
+}
+
 // answerTo returns the answer to the cell's first query for a name.
 func answerTo(c *record.Cell, name string) string {
 	for _, q := range c.Queries {
