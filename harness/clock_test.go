@@ -180,7 +180,7 @@ func TestVirtualClockGivesUp(t *testing.T) {
 	}{
 		"a timer of the kernel": {[]string{"/usr/bin/timeout", "3", "/bin/sleep", "100"}, "timeout: system call", 124},
 		"a stop": {[]string{"/bin/sh", "-c", "sleep 3 & sleep 1; kill -STOP $!; sleep 1; kill -CONT $!; wait"},
-			"sleep: it was stopped while it slept", 0},
+			"sleep: its sleep was interrupted", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

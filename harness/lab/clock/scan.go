@@ -210,7 +210,7 @@ func (k *Keeper) sight(pid, tid int, closely bool) (w waiting, children []int, e
 	}
 	if w.call.nr == unix.SYS_RESTART_SYSCALL && k.offset > 0 {
 		name, _ := slurp(fmt.Sprintf("/proc/%d/comm", pid))
-		return w, nil, fmt.Errorf("%s: it was stopped while it slept, and nobody can see for how long it still sleeps", strings.TrimSpace(name))
+		return w, nil, fmt.Errorf("%s: its sleep was interrupted, by a stop or by a signal that another thread took, and nobody can see for how long it still sleeps", strings.TrimSpace(name))
 	}
 	if w.idle = asleep && t.waits(w.call.nr); !w.idle {
 		return w, nil, nil
