@@ -65,9 +65,9 @@ func ExampleInject() {
 func ExampleFault() {
 	rng := rand.New(rand.NewPCG(1, 2))
 	fault := scenarios.DNSFault{Name: "*.corp.example", Answer: scenarios.AnswerServFail}
-	log := func(q dnsfake.Query) { fmt.Println(q.Net, q.Name, q.Type, q.Rcode) }
+	seen := make(chan dnsfake.Query, 1) // a query is seen after its client has the answer
 	h := dnsfake.Handler(dnsfake.Zone{"git.corp.example": nil, "proxy.example": nil}, time.Minute)
-	h = dnsfake.Observe(log)(dnsfake.Fault(fault, nil, rng, nil)(h))
+	h = dnsfake.Observe(func(q dnsfake.Query) { seen <- q })(dnsfake.Fault(fault, nil, rng, nil)(h))
 	srv, err := dnsfake.Listen("127.0.0.1:0", h)
 	if err != nil {
 		fmt.Println(err)
@@ -77,6 +77,8 @@ func ExampleFault() {
 		if _, err := dns.Exchange(new(dns.Msg).SetQuestion(name, dns.TypeA), srv.Addr()); err != nil {
 			fmt.Println(err)
 		}
+		q := <-seen
+		fmt.Println(q.Net, q.Name, q.Type, q.Rcode)
 	}
 	if err := srv.Close(); err != nil {
 		fmt.Println(err)

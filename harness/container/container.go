@@ -260,7 +260,8 @@ func (c *Container) connect(ctx context.Context, stderr io.Writer) error {
 	return nil
 }
 
-// Wait waits for the end of the program, and returns its exit status.
+// Wait waits for the end of the program and of what it printed, and returns its exit status. Then nothing
+// writes to the job's Stderr any more. What nobody has read of Stdout is lost.
 func (c *Container) Wait(ctx context.Context) (exit int, err error) {
 	select {
 	case <-ctx.Done():
@@ -271,6 +272,8 @@ func (c *Container) Wait(ctx context.Context) (exit int, err error) {
 		if end.Error != nil {
 			return 0, fmt.Errorf("wait for the container: %s", end.Error.Message)
 		}
+		defer context.AfterFunc(ctx, c.attach.Close)()
+		_, _ = io.Copy(io.Discard, c.Stdout) // its end, or error, comes after all that was printed
 		return int(end.StatusCode), nil
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -144,7 +145,7 @@ func TestStart(t *testing.T) {
 	exit, err := c.Wait(t.Context())
 	require.NoError(t, err)
 	assert.Equal(t, 7, exit)
-	assert.Equal(t, "to standard error\n", stderr.String())
+	assert.Equal(t, strings.Repeat("last words\n", 20_000), stderr.String())
 	require.NoError(t, c.Close())
 	assert.Zero(t, count(t, e, "start-test"))
 }

@@ -71,10 +71,10 @@ func main() {
 	if err := json.NewEncoder(os.Stdout).Encode(r); err != nil {
 		panic(err)
 	}
-	os.Stderr.WriteString("to standard error\n")
 	if _, err := io.Copy(os.Stdout, os.Stdin); err != nil {
 		panic(err)
 	}
+	os.Stderr.WriteString(strings.Repeat("last words\n", 20_000))
 	os.Exit(7)
 }
 
