@@ -71,7 +71,7 @@ func (c *cell) finish(timeout time.Duration, rest func()) *record.Cell {
 	facts, err := c.read()
 	rest()
 	usage, exitErr := c.lab.Wait()
-	if c.unkept = c.closeKeeper(errors.Join(err, exitErr)); c.unkept != nil {
+	if c.unkept = c.closeKeeper(facts, errors.Join(err, exitErr)); c.unkept != nil {
 		deadline.Stop()
 		_ = c.capture.settle(&record.Cell{Outcome: record.HarnessError})
 		return nil
@@ -143,9 +143,13 @@ func (c *cell) abandon() {
 
 // closeKeeper ends the keeping and returns why it failed. If it never began, that is what the cell ended of. A lab
 // process that somebody else has killed tells nothing about its clock.
-func (c *cell) closeKeeper(failure error) (err error) {
+func (c *cell) closeKeeper(facts *record.Cell, failure error) (err error) {
 	if c.keeper != nil {
-		_, err = c.keeper.Close()
+		var jumped time.Duration
+		jumped, err = c.keeper.Close()
+		if err == nil && failure == nil {
+			err = keptTime(facts, jumped, time.Since(c.start))
+		}
 		failure = nil
 	}
 	switch {
@@ -153,6 +157,17 @@ func (c *cell) closeKeeper(failure error) (err error) {
 		return nil
 	}
 	return errors.Join(err, failure)
+}
+
+// keptTime makes sure that the clock of a cell has shown the jumps that it was made to do while the command ran, and
+// otherwise the time that has really passed since the cell began.
+func keptTime(facts *record.Cell, jumped, passed time.Duration) error {
+	const rounded = time.Millisecond // the time of day may be slewed, too
+	took := time.Duration(float64(facts.Seconds) * float64(time.Second))
+	if took < jumped-rounded || took > jumped+passed+rounded {
+		return fmt.Errorf("the cell's clock counted %v, having jumped by %v in %v", took, jumped, passed)
+	}
+	return nil
 }
 
 func clockName(virtual bool) string {

@@ -5,6 +5,7 @@ package harness
 import (
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
@@ -34,7 +35,8 @@ func virtualCell(t *testing.T, scenario, config string, timeout time.Duration, c
 	require.NoError(t, err)
 	require.Len(t, p.cells, 1)
 	if len(command) > 0 {
-		p.cells[0].spec.Command = command
+		s := p.cells[0].spec
+		s.Command, s.Shown = command, append(s.Shown, command[0])
 	}
 	cells := runAll(t, p)
 	require.Len(t, cells, 1)
@@ -82,6 +84,7 @@ func TestVirtualClockOfPrograms(t *testing.T) {
 		"in a child":                          "(sleep 3000) & wait",
 		"one by one":                          "for i in 1 2 3; do sleep 1000; done",
 		"side by side":                        "sleep 1000 & sleep 3000 & sleep 2000 & wait",
+		"many that begin at once":             "for i in $(seq 20); do env no-such-program & sleep 3000 & done; wait",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -173,11 +176,17 @@ func TestVirtualClockProvesAHang(t *testing.T) {
 func TestVirtualClockGivesUp(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
+	thread := filepath.Join(t.TempDir(), "thread")
+	build := exec.Command("go", "build", "-o", thread, "./testdata/thread")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	out, err := build.CombinedOutput()
+	require.NoError(t, err, "%s", out)
 	for name, test := range map[string]struct {
 		command []string
 		because string
 		status  int
 	}{
+		"a thread that becomes a program": {[]string{thread, "3"}, "thread: it becomes another program from a thread that is not its first", 0},
 		"a timer of the kernel": {[]string{"/usr/bin/timeout", "3", "/bin/sleep", "100"}, "timeout: system call", 124},
 		"a stop": {[]string{"/bin/sh", "-c", "sleep 3 & sleep 1; kill -STOP $!; sleep 1; kill -CONT $!; wait"},
 			"sleep: its sleep was interrupted", 0},
@@ -212,7 +221,7 @@ func TestVirtualClockThatNoCellCanHave(t *testing.T) {
 	c := virtualCell(t, "healthy-ci-cloud", "go-default", time.Hour, "/bin/sleep", "1")
 	assert.Equal(t, record.OK, c.Outcome, c.Note)
 	assert.Equal(t, "real", c.Clock)
-	assert.Contains(t, c.ClockNote, "the virtual clock does not work here", "it was tried before the first cell")
+	assert.Contains(t, c.ClockNote, "the virtual clock does not work here", "it was tried when the cell had failed")
 	assert.Contains(t, c.ClockNote, "install the filter that reports new programs: device or resource busy")
 	assert.GreaterOrEqual(t, c.RealSeconds, record.Seconds(1))
 }

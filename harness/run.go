@@ -4,12 +4,14 @@ package harness
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"fmt"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/simrun/simrun/record"
@@ -34,9 +36,12 @@ func (p *Plan) Run(ctx context.Context, emit func(*record.Cell) error, progress 
 	r := &runner{plan: p, ended: make(chan end), resting: make(chan *cell), live: map[record.Key]*cell{}, begin: time.Now(),
 		room: float64(p.options.Jobs), retries: slices.Clone(p.retries)}
 	defer r.drain(cancel)
-	if err := r.checkClock(ctx); err != nil {
-		return err
-	}
+	r.tryClock = sync.OnceValue(func() error {
+		if err := CheckClock(ctx); err != nil {
+			return fmt.Errorf("the virtual clock does not work here: %w", err)
+		}
+		return nil
+	})
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	for ticks := 0; r.left() > 0; ticks++ {
@@ -50,8 +55,9 @@ func (p *Plan) Run(ctx context.Context, emit func(*record.Cell) error, progress 
 		case c := <-r.resting:
 			c.load, c.rests = 0, true // so that the next one can start now
 		case e := <-r.ended:
-			if e.again != nil {
-				r.start(ctx, *e.again)
+			if e.unkept != nil {
+				r.noClock = e.noClock
+				r.start(ctx, r.live[e.key].plan.withRealClock(cmp.Or(e.noClock, e.unkept)))
 				continue
 			}
 			if err := r.settle(e.facts, emit); err != nil {
@@ -82,38 +88,30 @@ func (r *runner) settle(c *record.Cell, emit func(*record.Cell) error) error {
 
 // A runner is the running state of a run.
 type runner struct {
-	plan    *Plan
-	begin   time.Time
-	looked  time.Time     // when look was last called
-	used    time.Duration // CPU time of this program and all that it has started, then
-	others  float64       // CPUs that were busy with that beside the cells
-	own     float64       // CPUs that this program and its cells have kept busy of late
-	gone    time.Duration // CPU time that cells used between the last look at them and their end
-	room    float64       // CPUs for cells that work, at most Options.Jobs
-	retries []planned     // to be run again when all others have been
-	next    int           // index of the cell that starts next
-	noClock error         // why no cell can have the virtual clock; nil: those that want it can
-	done    int
-	live    map[record.Key]*cell
-	resting chan *cell // its command has ended, and the kernel takes its lab apart
-	ended   chan end
+	plan     *Plan
+	begin    time.Time
+	looked   time.Time     // when look was last called
+	used     time.Duration // CPU time of this program and all that it has started, then
+	others   float64       // CPUs that were busy with that beside the cells
+	own      float64       // CPUs that this program and its cells have kept busy of late
+	gone     time.Duration // CPU time that cells used between the last look at them and their end
+	room     float64       // CPUs for cells that work, at most Options.Jobs
+	retries  []planned     // to be run again when all others have been
+	next     int           // index of the cell that starts next
+	noClock  error         // why no cell can have the virtual clock; nil: those that want it can
+	tryClock func() error  // CheckClock, once: not one cell after the other shall fail to have it
+	done     int
+	live     map[record.Key]*cell
+	resting  chan *cell // its command has ended, and the kernel takes its lab apart
+	ended    chan end
 }
 
 // An end is how a cell ended.
 type end struct {
-	facts *record.Cell
-	again *planned // not nil: its clock could not be kept, and it has to be run again, with the real one
-}
-
-// checkClock finds out before the first cell whether the virtual clock can be had, so that not one cell after the other fails to.
-func (r *runner) checkClock(ctx context.Context) error {
-	if !r.plan.options.Virtual || r.left() == 0 {
-		return nil
-	}
-	if err := CheckClock(ctx); err != nil {
-		r.noClock = fmt.Errorf("the virtual clock does not work here: %w", err)
-	}
-	return ctx.Err()
+	key     record.Key
+	facts   *record.Cell
+	unkept  error // not nil: its clock could not be kept, and it has to be run again, with the real one
+	noClock error // then: why no cell's can
 }
 
 // startSome starts cells while there is room.
@@ -170,7 +168,7 @@ func (r *runner) start(ctx context.Context, p planned) {
 	if err != nil {
 		r.live[p.key] = &cell{key: p.key, plan: p, start: time.Now()}
 		go func() {
-			r.ended <- end{facts: &record.Cell{Key: p.key, Outcome: record.HarnessError, Note: err.Error()}}
+			r.ended <- end{key: p.key, facts: &record.Cell{Key: p.key, Outcome: record.HarnessError, Note: err.Error()}}
 		}()
 		return
 	}
@@ -183,13 +181,11 @@ func (r *runner) start(ctx context.Context, p planned) {
 		}
 	}
 	go func() {
-		facts := c.finish(p.spec.Timeout, rest)
-		if c.unkept != nil {
-			again := p.withRealClock(c.unkept)
-			r.ended <- end{again: &again}
-			return
+		e := end{key: p.key, facts: c.finish(p.spec.Timeout, rest)}
+		if e.unkept = c.unkept; e.unkept != nil {
+			e.noClock = r.tryClock()
 		}
-		r.ended <- end{facts: facts}
+		r.ended <- e
 	}()
 }
 

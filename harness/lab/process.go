@@ -160,12 +160,12 @@ func CheckClock(ctx context.Context) error {
 	var slept time.Duration
 	receiveErr := p.Receive(&slept)
 	_, err = p.Wait()
-	jumps, keepErr := k.Close()
+	jumped, keepErr := k.Close()
 	switch err = errors.Join(keepErr, err, receiveErr); {
 	case err != nil:
 		return err
-	case jumps == 0 || slept < napTime || slept > 2*napTime:
-		return fmt.Errorf("a sleep of %v took %v by the lab's clock, which jumped %d times", napTime, slept, jumps)
+	case jumped == 0 || slept < napTime || slept > 2*napTime:
+		return fmt.Errorf("a sleep of %v took %v by the lab's clock, which jumped by %v", napTime, slept, jumped)
 	}
 	return nil
 }

@@ -18,9 +18,9 @@ import (
 // How often a keeper looks at its cell.
 const (
 	soonest  = 500 * time.Microsecond // after something has happened
+	coarse   = time.Millisecond       // what goroutines can wait for (netpoll in runtime/netpoll_epoll.go)
 	latest   = 3 * time.Millisecond   // when nothing changes, or all the time something does
-	execPace = 100 * time.Microsecond // while a new program is about to begin
-	execTime = 20 * time.Millisecond  // after which a new program that has not begun is asked why
+	atFirst  = 10 * time.Millisecond  // then, as long as the clock has not jumped
 	lead     = 120 * time.Microsecond // before a packet is due: the link's goroutine takes as long to wake up
 	minJump  = time.Millisecond       // what is nearer comes by itself
 	far      = time.Second            // a jump beyond that is worth to look once more
@@ -33,9 +33,10 @@ const giveUp = 120 * time.Second
 
 // A Keeper moves the clock of one cell. Its methods may be used concurrently.
 type Keeper struct {
-	lab      int      // pid of the lab process
-	listener *os.File // of the filter
-	stop     [2]int   // a pipe: closed to end the keeper
+	lab      int           // pid of the lab process
+	listener *os.File      // of the filter
+	fd       int           // that of listener
+	stop     chan struct{} // closed to end the keeper
 	done     chan struct{}
 	abandon  func()
 	err      error // set when done is closed
@@ -45,12 +46,10 @@ type Keeper struct {
 	processes map[int]*carried
 	threads   map[int]*thread
 	offset    time.Duration
-	execs     map[int]time.Duration // threads that are about to become new programs, with the real time since when
 	waits     map[int]waiting
 	pause     time.Duration
-	timerfd   int   // of the packet link, -1: not known yet
-	fired     int64 // alarm that was brought forward last
-	jumps     int
+	timerfd   int           // of the packet link, -1: not known yet
+	fired     int64         // alarm that was brought forward last
 	calm      time.Duration // when a look found that the clock could jump far; 0: the look before did not
 	softirqs  []string      // the kernel's threads that deliver packets when a CPU has too many
 
@@ -72,18 +71,18 @@ type waiting struct {
 // host is ahead of the lab's by so much; negative: behind. If the keeper has to give up, it calls abandon, which must
 // end the lab process.
 func Keep(pid int, h Hello, ahead time.Duration, abandon func()) (*Keeper, error) {
-	k := &Keeper{lab: pid, board: int64(h.Board), ahead: ahead, processes: map[int]*carried{}, threads: map[int]*thread{}, execs: map[int]time.Duration{}, waits: map[int]waiting{},
-		timerfd: -1, done: make(chan struct{}), abandon: abandon}
+	k := &Keeper{lab: pid, board: int64(h.Board), ahead: ahead, processes: map[int]*carried{}, threads: map[int]*thread{}, waits: map[int]waiting{},
+		timerfd: -1, pause: atFirst, stop: make(chan struct{}), done: make(chan struct{}), abandon: abandon}
 	k.softirqs = softirqs()
-	fd, err := steal(pid, h.Listener)
-	if err != nil {
+	var err error
+	if k.fd, err = steal(pid, h.Listener); err != nil {
 		return nil, fmt.Errorf("take the filter's listener: %w", err)
 	}
-	k.listener = os.NewFile(uintptr(fd), "seccomp")
-	if err := unix.Pipe2(k.stop[:], unix.O_CLOEXEC); err != nil {
-		k.listener.Close()
+	if err := unix.SetNonblock(k.fd, true); err != nil { // for os.NewFile: goroutines can wait for it then
+		unix.Close(k.fd)
 		return nil, err
 	}
+	k.listener = os.NewFile(uintptr(k.fd), "seccomp")
 	go k.run()
 	return k, nil
 }
@@ -98,27 +97,26 @@ func steal(pid, fd int) (int, error) {
 	return unix.PidfdGetfd(pidfd, fd, 0)
 }
 
-// Close ends the keeper. It returns the error for which it gave up, if it did, and how often the clock has
+// Close ends the keeper. It returns the error for which it gave up, if it did, and how far the clock has
 // jumped.
-func (k *Keeper) Close() (jumps int, err error) {
-	k.closing.Do(func() { unix.Close(k.stop[1]) })
+func (k *Keeper) Close() (jumped time.Duration, err error) {
+	k.closing.Do(func() {
+		close(k.stop)
+		_ = k.listener.SetReadDeadline(time.Unix(0, 0)) // it is closed already if the keeper has ended
+	})
 	<-k.done
-	return k.jumps, k.err
+	return k.offset, k.err
 }
 
 func (k *Keeper) run() {
-	runtime.LockOSThread() // never unlocked: ptrace binds tracees to the thread, which ends with the keeper
 	defer close(k.done)
 	defer k.release()
 	for {
-		listen, ended, err := k.wait()
-		if err == nil && listen {
+		reported, ended, err := k.wait()
+		if err == nil && reported {
 			err = k.notified()
 		}
-		if err == nil {
-			err = k.reap()
-		}
-		if err == nil && !ended && len(k.execs) == 0 && !listen {
+		if err == nil && !ended && !reported {
 			err = k.look()
 		}
 		if err != nil {
@@ -142,29 +140,65 @@ func (k *Keeper) release() {
 	if k.timerfd >= 0 {
 		unix.Close(k.timerfd)
 	}
-	unix.Close(k.stop[0])
 	k.listener.Close()
 }
 
 // wait waits until there is something to do.
-func (k *Keeper) wait() (listen, ended bool, err error) {
-	pause := max(k.pause, soonest)
-	if len(k.execs) > 0 {
-		pause = execPace
+func (k *Keeper) wait() (reported, ended bool, err error) {
+	var events int16
+	if pause := max(k.pause, soonest); k.offset > 0 || pause < coarse {
+		events, err = k.poll(pause)
+	} else {
+		events, err = k.sleep(pause)
 	}
-	fds := []unix.PollFd{{Fd: int32(k.listener.Fd()), Events: unix.POLLIN}, {Fd: int32(k.stop[0]), Events: unix.POLLIN}}
-	limit := unix.NsecToTimespec(int64(pause))
-	if _, err = unix.Ppoll(fds, &limit, nil); err != nil && !errors.Is(err, unix.EINTR) {
-		return false, false, err
+	select {
+	case <-k.stop:
+		ended = true
+	default:
 	}
-	over := fds[0].Revents&(unix.POLLHUP|unix.POLLERR|unix.POLLNVAL) != 0 // nobody is left who could report
-	return fds[0].Revents&unix.POLLIN != 0, over || fds[1].Revents != 0, nil
+	over := events&(unix.POLLHUP|unix.POLLERR|unix.POLLNVAL) != 0 // nobody is left who could report
+	return events&unix.POLLIN != 0, over || ended, err
+}
+
+// poll waits for the listener in the kernel.
+func (k *Keeper) poll(most time.Duration) (events int16, err error) {
+	fds := []unix.PollFd{{Fd: int32(k.fd), Events: unix.POLLIN}}
+	limit := unix.NsecToTimespec(int64(most))
+	if _, err = unix.Ppoll(fds, &limit, nil); errors.Is(err, unix.EINTR) {
+		err = nil
+	}
+	return fds[0].Revents, err
+}
+
+// sleep waits for the listener, or for Close, as goroutines do. It takes less CPU time than poll: the Go runtime watches
+// threads that are in the kernel for long (sysmon in runtime/proc.go).
+func (k *Keeper) sleep(most time.Duration) (events int16, err error) {
+	conn, err := k.listener.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	if err := k.listener.SetReadDeadline(time.Now().Add(most)); err != nil {
+		return 0, err
+	}
+	select {
+	case <-k.stop: // before the limit was set
+		return 0, nil
+	default:
+	}
+	var pollErr error
+	err = conn.Read(func(uintptr) bool {
+		events, pollErr = eventsOf(k.fd)
+		return events != 0 || pollErr != nil
+	})
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = nil
+	}
+	return events, errors.Join(err, pollErr)
 }
 
 // notified answers one report of the filter.
 func (k *Keeper) notified() error {
-	fd := int(k.listener.Fd())
-	n, err := receive(fd)
+	n, err := receive(k.fd)
 	if errors.Is(err, unix.ENOENT) {
 		return nil // the thread has died meanwhile
 	}
@@ -176,11 +210,11 @@ func (k *Keeper) notified() error {
 	case n.Arch != machines[runtime.GOARCH].audit:
 		return k.unable(n, "it is a program for another architecture")
 	case n.NR == unix.SYS_EXECVE || n.NR == unix.SYS_EXECVEAT:
-		return k.follow(fd, n)
+		return k.follow(n)
 	case isTime(n.NR) || n.NR == unix.SYS_CLOCK_GETTIME || n.NR == unix.SYS_GETTIMEOFDAY:
-		return k.tell(fd, n)
+		return k.tell(n)
 	case harmless(n):
-		proceed(fd, n)
+		proceed(k.fd, n)
 		return nil
 	}
 	return k.unable(n, fmt.Sprintf("system call %d has a timer that cannot be moved", n.NR))
@@ -207,7 +241,7 @@ func switchesOff(n notification) bool {
 	if err != nil {
 		return true // it has died
 	}
-	mem, err := os.Open(fmt.Sprintf("/proc/%d/mem", pid))
+	mem, err := openMemory(strconv.Itoa(pid), unix.O_RDONLY)
 	if err != nil {
 		return false
 	}
@@ -222,21 +256,47 @@ func (k *Keeper) unable(n notification, why string) error {
 	return fmt.Errorf("%s: %s", strings.TrimSpace(string(name)), why)
 }
 
-// follow lets a thread become a new program, which will stop before its first instruction.
-func (k *Keeper) follow(fd int, n notification) error {
+// follow lets a thread become a new program, and carries that before its first instruction.
+func (k *Keeper) follow(n notification) error {
 	tid := int(n.PID)
-	if _, traced := k.execs[tid]; !traced { // else the attempt before has failed
-		if err := seize(tid, unix.PTRACE_O_TRACEEXEC); err != nil && !errors.Is(err, unix.ESRCH) {
-			return k.unable(n, fmt.Sprintf("it cannot be traced: %v", err))
+	switch err := unix.Tgkill(tid, tid, 0); {
+	case errors.Is(err, unix.ESRCH):
+		if _, err := processOf(tid); err != nil {
+			return nil // it has died
 		}
+		return k.unable(n, "it becomes another program from a thread that is not its first")
+	case err != nil:
+		return k.unable(n, fmt.Sprintf("it cannot be sent a signal: %v", err))
 	}
-	k.execs[tid] = read(unix.CLOCK_MONOTONIC)
-	proceed(fd, n)
-	return nil
+	runtime.LockOSThread() // ptrace binds the tracee to it
+	defer runtime.UnlockOSThread()
+	if err := seize(tid, unix.PTRACE_O_TRACEEXEC); errors.Is(err, unix.ESRCH) {
+		return nil
+	} else if err != nil {
+		return k.unable(n, fmt.Sprintf("it cannot be traced: %v", err))
+	}
+	proceed(k.fd, n)
+	_ = unix.PtraceInterrupt(tid) // it stops in any case: as the new program, or because there is no such program
+	for {
+		status, err := waitFor(tid)
+		switch {
+		case errors.Is(err, errGone):
+			return nil
+		case err != nil:
+			return err
+		case status.TrapCause() == unix.PTRACE_EVENT_EXEC:
+			k.pause = coarse // it has to start first
+			return k.begin(tid)
+		case status.TrapCause() == unix.PTRACE_EVENT_STOP:
+			detach(tid, 0)
+			return nil
+		}
+		resume(tid, int(status.StopSignal()))
+	}
 }
 
 // tell answers a program that asks the kernel itself for the time.
-func (k *Keeper) tell(fd int, n notification) error {
+func (k *Keeper) tell(n notification) error {
 	pid, err := processOf(int(n.PID))
 	if err != nil {
 		return nil // it has died
@@ -246,7 +306,7 @@ func (k *Keeper) tell(fd int, n notification) error {
 		return ifAlive(pid, err)
 	}
 	if p.hasVDSOAt(n.IP) {
-		proceed(fd, n) // the kernel's function does not know this clock, and ours is going to add to it
+		proceed(k.fd, n) // the kernel's function does not know this clock, and ours is going to add to it
 		return nil
 	}
 	mono, real := k.offsets(p)
@@ -259,19 +319,19 @@ func (k *Keeper) tell(fd int, n notification) error {
 	case countsFromStart(clockID):
 		add = mono
 	default:
-		proceed(fd, n)
+		proceed(k.fd, n)
 		return nil
 	}
 	var now unix.Timespec
 	if err := unix.ClockGettime(int32(clockID), &now); err != nil {
-		proceed(fd, n)
+		proceed(k.fd, n)
 		return nil
 	}
 	value, err := writeTime(pid, n, out, now.Nano()+int64(add))
 	if err != nil {
 		return k.unable(n, err.Error())
 	}
-	succeed(fd, n, value)
+	succeed(k.fd, n, value)
 	return nil
 }
 
@@ -312,7 +372,12 @@ func (k *Keeper) look() error {
 	if err := k.overdue(lab, b); err != nil {
 		return err
 	}
-	if k.ran() || b.kernelActs() {
+	if k.ran() {
+		k.rest()
+		return nil
+	}
+	k.pause = min(k.pause, coarse) // all seem to wait by now
+	if b.kernelActs() {
 		k.rest()
 		return nil
 	}
@@ -344,12 +409,11 @@ func (k *Keeper) ran() bool {
 	ran := false
 	for pid, p := range k.processes {
 		const sched = 2 // CPUCLOCK_SCHED of include/linux/posix-timers.h: all that its threads have run
-		var used unix.Timespec
-		err := unix.ClockGettime(int32(^pid<<3|sched), &used)
-		if err != nil { // it has ended
+		used, ok := readClock(int32(^pid<<3 | sched))
+		if !ok { // it has ended
 			k.forget(pid)
 		}
-		if err != nil || used != p.used {
+		if !ok || used != p.used {
 			p.used, p.ran, ran = used, k.now(), true
 		}
 	}
@@ -370,7 +434,13 @@ func (k *Keeper) forget(pid int) {
 }
 
 // rest makes the pause until the next look longer.
-func (k *Keeper) rest() { k.pause = min(max(k.pause+k.pause/4, soonest), latest) }
+func (k *Keeper) rest() {
+	if k.offset == 0 { // no limit can pass unnoticed by the kernel
+		k.pause = min(k.pause+latest, atFirst)
+		return
+	}
+	k.pause = min(max(k.pause+k.pause/4, soonest), latest)
+}
 
 // ifAlive returns an error unless the process that it is about has ended.
 func ifAlive(pid int, err error) error {
@@ -423,7 +493,6 @@ func (k *Keeper) idle(lab *carried, b notice) error {
 // jump moves the clock of all processes and ends the waits whose limit has come.
 func (k *Keeper) jump(lab *carried, b notice, by time.Duration) error {
 	k.offset += by
-	k.jumps++
 	k.pause, k.calm = 0, 0
 	for pid, p := range k.processes {
 		if err := p.set(k.offsets(p)); err != nil {
@@ -532,11 +601,4 @@ func (k *Keeper) aheadOf(pid int) (time.Duration, error) {
 		return 0, nil
 	}
 	return k.ahead, nil
-}
-
-// read reads a clock of this process.
-func read(clockID int32) time.Duration {
-	var t unix.Timespec
-	_ = unix.ClockGettime(clockID, &t) // it fails for unknown clocks only
-	return time.Duration(t.Nano())
 }

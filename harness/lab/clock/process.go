@@ -20,13 +20,13 @@ import (
 // A carried process has our code in its vDSO.
 type carried struct {
 	pid  int
-	mem  *os.File // its memory
-	base int64    // address of the vDSO
-	at   int64    // address of the two numbers
+	mem  memory
+	base int64 // address of the vDSO
+	at   int64 // address of the two numbers
 
 	ahead time.Duration // how far its time of day is ahead of the lab's
 
-	used unix.Timespec // CPU time, when the keeper last looked
+	used time.Duration // CPU time, when the keeper last looked
 	ran  time.Duration // by the cell's monotonic clock, when that had changed last: no thread has run after it
 }
 
@@ -54,7 +54,7 @@ var ours = sync.OnceValues(func() (*vdso, error) {
 	if err != nil {
 		return nil, err
 	}
-	mem, err := os.Open("/proc/self/mem")
+	mem, err := openMemory("self", unix.O_RDONLY)
 	if err != nil {
 		return nil, err
 	}
@@ -152,7 +152,7 @@ func open(pid int) (*carried, *vdso, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	mem, err := os.OpenFile(fmt.Sprintf("/proc/%d/mem", pid), os.O_RDWR, 0)
+	mem, err := openMemory(strconv.Itoa(pid), unix.O_RDWR)
 	if err != nil {
 		return nil, nil, err
 	}

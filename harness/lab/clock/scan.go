@@ -312,33 +312,6 @@ func (k *Keeper) limit(w waiting) (waiting, error) {
 	return w, nil
 }
 
-// reap deals with the stops of threads that become new programs.
-func (k *Keeper) reap() error {
-	for tid, since := range k.execs {
-		var status unix.WaitStatus
-		got, err := unix.Wait4(tid, &status, unix.WALL|unix.WNOHANG, nil)
-		switch {
-		case err != nil || got == tid && (status.Exited() || status.Signaled()):
-			delete(k.execs, tid) // it has ended
-		case got != tid && read(unix.CLOCK_MONOTONIC)-since > execTime:
-			_ = unix.PtraceInterrupt(tid) // if there is no such program, the thread stops
-			k.execs[tid] = read(unix.CLOCK_MONOTONIC)
-		case got != tid:
-		case status.TrapCause() == unix.PTRACE_EVENT_EXEC:
-			delete(k.execs, tid)
-			if err := k.begin(tid); err != nil {
-				return err
-			}
-		case status.TrapCause() == unix.PTRACE_EVENT_STOP:
-			delete(k.execs, tid)
-			detach(tid, 0)
-		default:
-			resume(tid, int(status.StopSignal()))
-		}
-	}
-	return nil
-}
-
 // begin carries a new program and lets it run.
 func (k *Keeper) begin(pid int) error {
 	k.forget(pid) // what it was before
@@ -380,7 +353,7 @@ func writeTime(pid int, n notification, out, ns int64) (value int64, err error) 
 	if out == 0 {
 		return value, nil
 	}
-	mem, err := os.OpenFile(fmt.Sprintf("/proc/%d/mem", pid), os.O_WRONLY, 0)
+	mem, err := openMemory(strconv.Itoa(pid), unix.O_WRONLY)
 	if err != nil {
 		return 0, err
 	}

@@ -5,6 +5,7 @@ package clock
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"time"
 	"unsafe"
 
@@ -83,6 +84,8 @@ func nudge(pid, tid int) { _ = unix.Tgkill(pid, tid, unix.SIGURG) } // it fails 
 
 // end makes a waiting thread return from its system call as if the time limit had come, if it still waits.
 func (w wait) end(tid int, c call, p *carried) error {
+	runtime.LockOSThread() // ptrace binds the tracee to it
+	defer runtime.UnlockOSThread()
 	if err := seize(tid, 0); err != nil {
 		if errors.Is(err, unix.ESRCH) {
 			return nil
