@@ -187,7 +187,7 @@ func TestVirtualClockGivesUp(t *testing.T) {
 		status  int
 	}{
 		"a thread that becomes a program": {[]string{thread, "3"}, "thread: it becomes another program from a thread that is not its first", 0},
-		"a timer of the kernel": {[]string{"/usr/bin/timeout", "3", "/bin/sleep", "100"}, "timeout: system call", 124},
+		"a timer of the kernel":           {[]string{"/usr/bin/timeout", "3", "/bin/sleep", "100"}, "timeout: system call", 124},
 		"a stop": {[]string{"/bin/sh", "-c", "sleep 3 & sleep 1; kill -STOP $!; sleep 1; kill -CONT $!; wait"},
 			"sleep: its sleep was interrupted", 0},
 	} {
