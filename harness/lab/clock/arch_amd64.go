@@ -26,11 +26,12 @@ func finish(tid int, c call, value int64) (waited bool, err error) {
 	if err := unix.PtraceGetRegs(tid, &regs); err != nil {
 		return false, err
 	}
-	if int64(regs.Orig_rax) != c.nr && int64(regs.Rax) == -restartBlock {
+	now := call{nr: int64(regs.Orig_rax), args: [6]uint64{regs.Rdi, regs.Rsi, regs.Rdx, regs.R10, regs.R8, regs.R9}}
+	if now != c && int64(regs.Rax) == -restartBlock {
 		regs.Rax = ^uint64(restartNoHand) + 1
 		return false, unix.PtraceSetRegs(tid, &regs)
 	}
-	if int64(regs.Orig_rax) != c.nr || !interrupted(int64(regs.Rax)) {
+	if now != c || !interrupted(int64(regs.Rax)) {
 		return false, nil
 	}
 	regs.Rax, regs.Orig_rax = uint64(value), ^uint64(0) // no call to be restarted

@@ -36,11 +36,12 @@ func finish(tid int, c call, value int64) (waited bool, err error) {
 		return false, err
 	}
 	nr, anew := int64(regs.Regs[8]), at == [4]byte{0x01, 0x00, 0x00, 0xd4} // svc #0
+	same := nr == c.nr && [5]uint64(regs.Regs[1:6]) == [5]uint64(c.args[1:])
 	switch {
-	case anew && nr == c.nr && regs.Regs[0] == c.args[0]:
+	case anew && same && regs.Regs[0] == c.args[0]:
 	case anew && nr == unix.SYS_FUTEX:
 		value = -int64(unix.EINTR)
-	case anew || nr != c.nr || !interrupted(int64(regs.Regs[0])):
+	case anew || !same || !interrupted(int64(regs.Regs[0])):
 		return false, nil
 	}
 	if anew {

@@ -288,7 +288,7 @@ func (k *Keeper) follow(n notification) error {
 			k.pause = coarse // it has to start first
 			return k.begin(tid)
 		case status.TrapCause() == unix.PTRACE_EVENT_STOP:
-			detach(tid, 0)
+			letGo(tid, 0)
 			return nil
 		}
 		resume(tid, int(status.StopSignal()))

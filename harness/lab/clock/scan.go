@@ -323,7 +323,7 @@ func (k *Keeper) begin(pid int) error {
 		name, _ := slurp(fmt.Sprintf("/proc/%d/comm", pid))
 		err = ifAlive(pid, fmt.Errorf("%s: %w", strings.TrimSpace(name), err))
 	}
-	detach(pid, 0)
+	letGo(pid, 0)
 	return err
 }
 

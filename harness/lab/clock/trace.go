@@ -31,9 +31,21 @@ func seize(tid, options int) error {
 	return nil
 }
 
-// detach lets a stopped thread go on without a tracer.
-func detach(tid, signal int) {
-	_, _, _ = unix.Syscall6(unix.SYS_PTRACE, unix.PTRACE_DETACH, uintptr(tid), 0, uintptr(signal), 0, 0)
+// detach lets a stopped thread go on without a tracer. It fails if somebody has killed the thread.
+func detach(tid, signal int) error {
+	_, _, errno := unix.Syscall6(unix.SYS_PTRACE, unix.PTRACE_DETACH, uintptr(tid), 0, uintptr(signal), 0, 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// letGo lets a stopped thread go on without a tracer. Of one that somebody has killed, the tracer must take notice: only
+// then does its parent.
+func letGo(tid, signal int) {
+	if detach(tid, signal) != nil {
+		_, _ = waitFor(tid)
+	}
 }
 
 // resume lets a stopped thread go on.
@@ -69,7 +81,7 @@ func Shield(pid int) error {
 		return err
 	}
 	p, err := carry(pid)
-	detach(pid, 0)
+	_ = detach(pid, 0) // its parent takes notice if it was killed
 	if err != nil {
 		return err
 	}
@@ -92,9 +104,7 @@ func (w wait) end(tid int, c call, p *carried) error {
 		}
 		return fmt.Errorf("trace thread %d: %w", tid, err)
 	}
-	if err := unix.PtraceInterrupt(tid); err != nil {
-		return nil // it has ended
-	}
+	_ = unix.PtraceInterrupt(tid) // it fails if the thread has ended
 	status, err := waitFor(tid)
 	if errors.Is(err, errGone) {
 		return nil
@@ -103,10 +113,10 @@ func (w wait) end(tid int, c call, p *carried) error {
 	}
 	if status.TrapCause() != unix.PTRACE_EVENT_STOP {
 		// A signal came first. It ends the wait, or the call begins anew and is found again.
-		detach(tid, int(status.StopSignal()))
+		letGo(tid, int(status.StopSignal()))
 		return nil
 	}
-	defer detach(tid, 0)
+	defer letGo(tid, 0)
 	waited, err := finish(tid, c, w.timedOut)
 	if err == nil && waited && w.erase != nil {
 		err = w.erase(p.mem, c.args)
