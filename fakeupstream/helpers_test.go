@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -94,6 +95,17 @@ func newInternet(t *testing.T, handlers map[string]http.Handler) *internet {
 	}
 	in.proxy = serveForward(t, in.forward)
 	return in
+}
+
+// ended returns the requests of a log when all of them have ended: a client may have its answer a moment before.
+func ended(t *testing.T, seen *fakeupstream.Log) (all []fakeupstream.Request) {
+	t.Helper()
+	running := func(r fakeupstream.Request) bool { return r.End.IsZero() }
+	require.Eventually(t, func() bool {
+		all = seen.Requests()
+		return !slices.ContainsFunc(all, running)
+	}, 10*time.Second, time.Millisecond)
+	return all
 }
 
 // serveForward serves a forward proxy over plain HTTP and returns its URL.

@@ -157,7 +157,7 @@ func TestVCSFaultBallast(t *testing.T) {
 	assert.EqualValues(t, ballast, info.Size())
 	assert.FileExists(t, filepath.Join(dir, "ballast", "go.mod"))
 	largest := int64(0)
-	for _, r := range in.log.Requests() {
+	for _, r := range ended(t, in.log) {
 		largest = max(largest, r.Bytes)
 	}
 	assert.Greater(t, largest, int64(ballast))

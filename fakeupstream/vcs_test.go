@@ -123,7 +123,7 @@ func TestVCSCut(t *testing.T) {
 	_, err := runGit(t, in, "clone", "https://github.com/acme/lib001", filepath.Join(t.TempDir(), "clone"))
 	require.Error(t, err)
 	aborted := false
-	for _, r := range in.log.Requests() {
+	for _, r := range ended(t, in.log) {
 		aborted = aborted || r.Err == "the server aborted the answer"
 	}
 	assert.True(t, aborted)

@@ -166,7 +166,7 @@ func TestLogOfUnanswered(t *testing.T) {
 		_, err := fetch(client, url)
 		require.Error(t, err)
 	})
-	all := seen.Requests()
+	all := ended(t, &seen)
 	require.NotEmpty(t, all)
 	for _, r := range all {
 		assert.Zero(t, r.Status)
