@@ -162,7 +162,7 @@ func (c *cell) closeKeeper(facts *record.Cell, failure error) (err error) {
 // keptTime makes sure that the clock of a cell has shown the jumps that it was made to do while the command ran, and
 // otherwise the time that has really passed since the cell began.
 func keptTime(facts *record.Cell, jumped, passed time.Duration) error {
-	const rounded = time.Millisecond // the time of day may be slewed, too
+	const rounded = time.Millisecond // more than the seconds of the record are rounded by
 	took := time.Duration(float64(facts.Seconds) * float64(time.Second))
 	if took < jumped-rounded || took > jumped+passed+rounded {
 		return fmt.Errorf("the cell's clock counted %v, having jumped by %v in %v", took, jumped, passed)

@@ -322,12 +322,12 @@ func (k *Keeper) tell(n notification) error {
 		proceed(k.fd, n)
 		return nil
 	}
-	var now unix.Timespec
-	if err := unix.ClockGettime(int32(clockID), &now); err != nil {
+	now, ok := readClock(int32(clockID))
+	if !ok {
 		proceed(k.fd, n)
 		return nil
 	}
-	value, err := writeTime(pid, n, out, now.Nano()+int64(add))
+	value, err := writeTime(pid, n, out, int64(now+add))
 	if err != nil {
 		return k.unable(n, err.Error())
 	}
