@@ -3,20 +3,17 @@
 package lab
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"slices"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	toxiproxy "github.com/Shopify/toxiproxy/v2"
 	"github.com/Shopify/toxiproxy/v2/stream"
+	"github.com/Shopify/toxiproxy/v2/toxics"
 	"github.com/rs/zerolog"
 	zerologlog "github.com/rs/zerolog/log"
 
@@ -26,12 +23,14 @@ import (
 // A StreamLink carries the connections of one host and port through toxiproxy's toxics on their way to a
 // server. A toxic applies to the connections that are opened while its fault is in force.
 // It may be used concurrently.
+//
+// Its pipelines of toxics are those of toxiproxy's ToxicLink (link.go), whose chains can change while they carry
+// data, and whose package brings metrics and an HTTP server into each lab process.
 type StreamLink struct {
 	name   string
 	seed   uint64
 	faults []*Fault
 	since  func() (time.Duration, bool)
-	server *toxiproxy.ApiServer
 	opened atomic.Uint64
 }
 
@@ -41,46 +40,75 @@ type StreamLink struct {
 func (n *Network) NewStreamLink(name string, seed uint64, faults []*Fault) *StreamLink {
 	return &StreamLink{
 		name: name, seed: hash(seed, name, "stream"), faults: faults,
-		since:  func() (time.Duration, bool) { return n.link.at(n.link.now()) },
-		server: quietToxiproxy(),
+		since: func() (time.Duration, bool) { return n.link.at(n.link.now()) },
 	}
 }
-
-// quietToxiproxy returns what toxiproxy's links need to run without its HTTP server. Some toxics write to
-// the global logger, which would mix with the output of the go command.
-var quietToxiproxy = sync.OnceValue(func() *toxiproxy.ApiServer {
-	zerologlog.Logger = zerolog.Nop()
-	return toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
-})
 
 // Connect takes a connection that a client has opened and returns the server's end of it, or nil where a fault
 // ends the connection at once.
 func (l *StreamLink) Connect(client net.Conn) (net.Conn, error) {
-	number := l.opened.Add(1)
-	met := l.meets(number)
+	met := l.meets(l.opened.Add(1))
 	if slices.ContainsFunc(met, ofType(scenarios.StreamClose)) {
 		go hangUp(client)
 		return nil, nil
 	}
-	proxy := toxiproxy.NewProxy(l.server, l.name, client.LocalAddr().String(), l.name)
-	for i, f := range met {
-		if err := addToxic(proxy, i, f.Stream); err != nil {
+	near, far := net.Pipe()
+	server := &serverConn{Conn: far, client: client}
+	if slices.ContainsFunc(met, ofType("reset_peer")) {
+		if err := server.SetLinger(0); err != nil { // its end is a reset
 			return nil, err
 		}
 	}
-	resets := slices.ContainsFunc(met, ofType("reset_peer"))
-	near, far, err := pipe(client, resets)
-	if err != nil {
-		return nil, err
+	var up, down []toxics.Toxic
+	for _, f := range met {
+		toxic, err := newToxic(f.Stream)
+		switch {
+		case err != nil:
+			return nil, err
+		case f.Stream.Stream == "upstream":
+			up = append(up, toxic)
+		default:
+			down = append(down, toxic)
+		}
 	}
-	var up, down io.WriteCloser = drainWriter{near}, drainWriter{client}
-	if resets {
-		up, down = near, client // reset_peer must see the TCP connections themselves
+	go carry(client, near, up)
+	go carry(near, client, down)
+	return server, nil
+}
+
+// carry brings what it reads through a chain of toxics to where it belongs, which it closes at the end.
+func carry(from io.Reader, to io.WriteCloser, chain []toxics.Toxic) {
+	defer to.Close()
+	if len(chain) > 0 {
+		from = pipeline(from, chain)
 	}
-	id := strconv.FormatUint(number, 10)
-	proxy.Toxics.StartLink(l.server, id+"up", client, up, stream.Upstream)
-	proxy.Toxics.StartLink(l.server, id+"down", near, down, stream.Downstream)
-	return far, nil
+	_, _ = io.Copy(drainWriter{to}, from) // however the one side ends, the other one does, too
+}
+
+// pipeline starts a chain of toxics and returns the end of it. A toxic that ends the connection by itself leaves
+// those before it waiting.
+func pipeline(from io.Reader, chain []toxics.Toxic) io.Reader {
+	out := make(chan *stream.StreamChunk)
+	end := stream.NewChanReader(out)
+	for _, toxic := range slices.Backward(chain) {
+		size := 0 // of the queue before it, in chunks
+		if t, ok := toxic.(toxics.BufferedToxic); ok {
+			size = t.GetBufferSize()
+		}
+		in := make(chan *stream.StreamChunk, size)
+		stub := toxics.NewToxicStub(in, out)
+		if t, ok := toxic.(toxics.StatefulToxic); ok {
+			stub.State = t.NewState()
+		}
+		go toxic.Pipe(stub)
+		out = in
+	}
+	go func() {
+		begin := stream.NewChanWriter(out)
+		defer begin.Close()
+		_, _ = io.Copy(begin, from)
+	}()
+	return end
 }
 
 // meets returns the faults that connection number n meets.
@@ -108,8 +136,7 @@ func hangUp(client net.Conn) {
 	}
 }
 
-// A drainWriter swallows what it can write no more, and closes. toxiproxy stops to read from its pipeline when a
-// write fails, and the goroutines before would wait for ever.
+// A drainWriter swallows what it can write no more, and closes: the goroutines before it would wait for ever otherwise.
 type drainWriter struct{ io.WriteCloser }
 
 func (d drainWriter) Write(b []byte) (int, error) {
@@ -119,47 +146,24 @@ func (d drainWriter) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// addToxic adds a declared toxic to a connection's chain. Its toxicity has been drawn already.
-func addToxic(p *toxiproxy.Proxy, i int, f *scenarios.StreamFault) error {
-	toxic, err := json.Marshal(map[string]any{
-		"name": fmt.Sprintf("%s-%d", f.Type, i), "type": f.Type, "stream": f.Stream, "attributes": f.Attributes,
-	})
-	if err != nil {
-		return err
-	}
-	if _, err := p.Toxics.AddToxicJson(bytes.NewReader(toxic)); err != nil {
-		return fmt.Errorf("toxic %s: %w", f.Type, err)
-	}
-	return nil
-}
+// silence switches off the global logger that some toxics write to: it would mix with the output of the go command.
+var silence = sync.OnceFunc(func() { zerologlog.Logger = zerolog.Nop() })
 
-// pipe returns a connected pair for the way between toxiproxy and the server. toxiproxy's reset_peer works
-// on TCP connections only; everything else takes the cheaper way through memory.
-func pipe(client net.Conn, tcp bool) (near, far net.Conn, err error) {
-	if tcp {
-		near, far, err = tcpPipe()
-	} else {
-		near, far = net.Pipe()
+// newToxic returns a declared toxic for one connection. Its toxicity has been drawn already.
+func newToxic(f *scenarios.StreamFault) (toxics.Toxic, error) {
+	silence()
+	toxic := toxics.New(&toxics.ToxicWrapper{Type: f.Type})
+	if toxic == nil {
+		return nil, fmt.Errorf("toxiproxy has no toxic %q", f.Type)
 	}
+	attributes, err := json.Marshal(f.Attributes)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return near, &serverConn{Conn: far, client: client}, nil
-}
-
-func tcpPipe() (near, far net.Conn, err error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, nil, err
+	if err := json.Unmarshal(attributes, toxic); err != nil {
+		return nil, fmt.Errorf("toxic %s: %w", f.Type, err)
 	}
-	defer l.Close()
-	if near, err = net.Dial("tcp", l.Addr().String()); err != nil {
-		return nil, nil, err
-	}
-	if far, err = l.Accept(); err != nil {
-		return nil, nil, errors.Join(err, near.Close())
-	}
-	return near, far, nil
+	return toxic, nil
 }
 
 // A serverConn is the server's end of a connection: it shows the addresses that the client used, and can end

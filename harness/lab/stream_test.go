@@ -4,6 +4,7 @@ package lab
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -67,6 +68,22 @@ func download(t *testing.T, l *StreamLink, text []byte) (got []byte, took time.D
 	}()
 	got, err = io.ReadAll(client)
 	return got, time.Since(begin), err
+}
+
+// tcpPipe returns both ends of a connection over loopback.
+func tcpPipe() (near, far net.Conn, err error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, nil, err
+	}
+	defer l.Close()
+	if near, err = net.Dial("tcp", l.Addr().String()); err != nil {
+		return nil, nil, err
+	}
+	if far, err = l.Accept(); err != nil {
+		return nil, nil, errors.Join(err, near.Close())
+	}
+	return near, far, nil
 }
 
 func randomBytes(n int) []byte {
