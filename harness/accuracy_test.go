@@ -34,7 +34,7 @@ func TestAccuracyOfDNSDelay(t *testing.T) {
 		t.Skip("measured by make accuracy, on a quiet machine")
 	}
 	requireLab(t)
-	const target = 2.0 // ms, at the median
+	const target = 2 * time.Millisecond // at the median
 	fmt.Print("\n| DNS delay | declared | tries | median error | p99 error |\n| --- | ---: | ---: | ---: | ---: |\n")
 	for _, setting := range dnsDelays {
 		took := dnsTimes(t, setting.delay, setting.tries)
@@ -44,7 +44,8 @@ func TestAccuracyOfDNSDelay(t *testing.T) {
 		}
 		fmt.Printf("| UDP, IPv4 | %v | %d | %+.3f ms | %+.3f ms |\n", setting.delay, setting.tries, off(0.5), off(0.99))
 		assert.GreaterOrEqual(t, took[0], setting.delay)
-		assert.Less(t, off(0.5), target, "%v", setting.delay)
+		slack := setting.delay / 1000 // the kernel may wake who waits in epoll so late (select_estimate_accuracy in fs/select.c)
+		assert.Less(t, took[len(took)/2]-setting.delay, target+slack, "%v", setting.delay)
 	}
 }
 

@@ -120,6 +120,7 @@ func NewNetwork(c Config) (n *Network, err error) {
 			err = fmt.Errorf("make the cell's network: %w", err)
 		}
 	}()
+	runtime.SetDefaultGOMAXPROCS() // so far one CPU was enough; packets would be late with it
 	made := make(chan error, 1)
 	go n.serveClient(made, &l.client) // the kernel makes both sides at the same time
 	l.wan, err = internetSide()
@@ -130,7 +131,6 @@ func NewNetwork(c Config) (n *Network, err error) {
 	if err := n.tellClock(); err != nil {
 		return nil, err
 	}
-	runtime.SetDefaultGOMAXPROCS() // packets would be late with the one CPU that a lab process starts on
 	return n, l.start()
 }
 
