@@ -3,6 +3,7 @@
 package harness
 
 import (
+	"encoding/json"
 	"time"
 
 	"github.com/simrun/simrun/fakeupstream"
@@ -14,7 +15,7 @@ import (
 // A spec is all that a lab process must know to run one cell. It crosses the process boundary as JSON.
 type spec struct {
 	World    *scenarios.World
-	Faults   []scenarios.Fault
+	Faults   faults
 	Config   *scenarios.Config
 	Universe *fakeupstream.Universe // the modules that the internet serves, and the one that needs them
 	Keys     keys
@@ -37,6 +38,13 @@ type spec struct {
 	Capture  bool          // the client's packets go to lab.CaptureFile
 	Shell    bool          // the command has this process's standard input and output, and no deadline
 }
+
+// faults are the faults of a spec, encoded by a method of their own: encoding/json prepares for all fields of a struct,
+// even to decode it, but not for what a json.Marshaler hides (newTypeEncoder in encoding/json/encode.go). So only lab
+// processes with faults prepare for those.
+type faults []scenarios.Fault
+
+func (f faults) MarshalJSON() ([]byte, error) { return json.Marshal([]scenarios.Fault(f)) }
 
 // keys are the secrets of a run's internet: who signs for which host.
 type keys struct {
