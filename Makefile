@@ -17,7 +17,7 @@ help:
 	@echo 'make test-containers  the tests of containers alone, with an engine that is started for them'
 	@echo 'make isolation-check  compare cells in containers with those in namespaces, and their times'
 	@echo 'make lint    the checks of the source alone'
-	@echo 'make bench   all benchmarks'
+	@echo 'make bench   all benchmarks, in some eight minutes'
 	@echo 'make accuracy  write docs/accuracy.md: how far faults are from what is declared'
 	@echo 'make clock-check  compare the library on the virtual clock with the real one (CLOCK_FLAGS narrows it)'
 	@echo 'make arm64-check  run the tests of the virtual clock on an emulated arm64 machine (root, Debian)'
@@ -71,7 +71,8 @@ lint:
 
 .PHONY: bench
 bench:
-	$(GO) test -run='^$$' -bench=. -benchmem ./...
+	$(GO) test -run='^$$' -bench=. -skip='^Benchmark(Cell|VirtualClock)$$' -benchmem ./...
+	$(GO) test -run='^$$' -bench='^Benchmark(Cell|VirtualClock)$$' -benchtime=25x -timeout=20m ./harness
 
 .PHONY: accuracy
 accuracy:

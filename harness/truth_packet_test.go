@@ -114,8 +114,9 @@ func (t *town) queueCheck(f *scenarios.PacketFault, s spot) (c check, err error)
 	}}, err
 }
 
-// damageChecks move so many packets that some are hit, but for a chance of one in twenty thousand, and look at
-// what the client's kernel says of them.
+// damageChecks move so many packets that some are hit and noticed, but for a chance of one in a million, and look at
+// what the client's kernel says of them. Twenty are hit in the mean; of duplicates, those that it notices vary twice as
+// much as the hits do.
 func (t *town) damageChecks(f *scenarios.PacketFault, s spot) (all []check, err error) {
 	down := f.Direction == scenarios.DirectionDown
 	for _, d := range []struct {
@@ -137,7 +138,7 @@ func (t *town) damageChecks(f *scenarios.PacketFault, s spot) (all []check, err 
 		case down && d.down == nil:
 			return nil, fmt.Errorf("a client does not see the effect of %s on what comes", d.about)
 		}
-		v, err := t.manyPackets(s, down || d.about == "reorder" && f.Direction != scenarios.DirectionUp, 10/float64(d.share))
+		v, err := t.manyPackets(s, down || d.about == "reorder" && f.Direction != scenarios.DirectionUp, 20/float64(d.share))
 		if err != nil {
 			return nil, err
 		}

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strconv"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -39,6 +41,24 @@ func Limit(l Limits) error {
 	return errors.Join(limit("data", unix.RLIMIT_DATA, uint64(l.Memory)),
 		limit("processes", unix.RLIMIT_NPROC, uint64(l.Processes)), limit("open files", unix.RLIMIT_NOFILE, uint64(l.Files)))
 }
+
+// holdThreads starts as many threads as a lab process may have blocked in system calls at once, and more; the Go
+// runtime keeps them. The limit of processes holds for them, too, and the runtime ends a process that gets no thread
+// within 0.2 s (newosproc in runtime/os_linux.go): the cell's programs could bring that about.
+var holdThreads = sync.OnceFunc(func() {
+	const threads = 4
+	var held sync.WaitGroup
+	held.Add(threads)
+	for range threads {
+		go func() {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			held.Done()
+			held.Wait()
+		}()
+	}
+	held.Wait()
+})
 
 // limit lowers a limit of this process, see getrlimit(2).
 func limit(what string, resource int, most uint64) error {

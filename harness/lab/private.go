@@ -154,6 +154,7 @@ func (k *keptPath) show() error {
 // namespace (forkAndExecInChild1 in syscall/exec_linux.go). So it is too where /proc does not show the processes
 // of the cell, as in a container that forbids to mount it: no user namespace can be set up there.
 func launch(cmd *exec.Cmd, apart bool) error {
+	holdThreads()
 	if apart && procIsOurs() {
 		isolate(cmd)
 	} else if err := renounce(); err != nil {
