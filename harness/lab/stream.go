@@ -24,8 +24,8 @@ import (
 // server. A toxic applies to the connections that are opened while its fault is in force.
 // It may be used concurrently.
 //
-// Its pipelines of toxics are those of toxiproxy's ToxicLink (link.go), whose chains can change while they carry
-// data, and whose package brings metrics and an HTTP server into each lab process.
+// It chains toxics as toxiproxy's ToxicLink does (link.go), without what lets a chain change while it carries data. The
+// package of that would bring metrics and an HTTP server into each lab process.
 type StreamLink struct {
 	name   string
 	seed   uint64
