@@ -42,9 +42,9 @@ func Limit(l Limits) error {
 		limit("processes", unix.RLIMIT_NPROC, uint64(l.Processes)), limit("open files", unix.RLIMIT_NOFILE, uint64(l.Files)))
 }
 
-// holdThreads starts as many threads as a lab process may have blocked in system calls at once, and more; the Go
-// runtime keeps them. The limit of processes holds for them, too, and the runtime ends a process that gets no thread
-// within 0.2 s (newosproc in runtime/os_linux.go): the cell's programs could bring that about.
+// holdThreads makes sure of four threads beside those that are busy; the Go runtime keeps them. The limit of processes
+// holds for threads of this process, too, and the runtime ends a process that needs one and gets none within 0.2 s
+// (newosproc in runtime/os_linux.go): the cell's programs could bring that about.
 var holdThreads = sync.OnceFunc(func() {
 	const threads = 4
 	var held sync.WaitGroup

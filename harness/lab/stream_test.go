@@ -242,8 +242,8 @@ func TestToxicityIsDrawnFromTheSeed(t *testing.T) {
 }
 
 // TestStreamLinkEndsItsGoroutines opens many connections which the client closes: what carried them must
-// end. It runs alone, as it counts all goroutines. Two toxics of toxiproxy v2.12.0 stop to read while the
-// goroutines before them still send to them, which leaves those two behind until the lab process ends.
+// end. It runs alone, as it counts all goroutines. Two toxics of toxiproxy v2.12.0 stop to read while what is
+// before them still sends to them, which is left behind until the lab process ends.
 func TestStreamLinkEndsItsGoroutines(t *testing.T) {
 	const conns, slack = 200, 20
 	for _, test := range []struct {
